@@ -1,0 +1,1 @@
+"""What the API and the workers share: the Celery app, jobs and their storage."""

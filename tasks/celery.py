@@ -1,0 +1,87 @@
+"""The one Celery app: queues, routes, acks and the pool.
+
+One task for each endpoint, `infer.<endpoint>`, so that Flower and the routes speak of models; one
+queue for each kind of worker. Both sides build the same app from the same settings and endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from schemas import Endpoint
+from tasks.settings import Settings
+
+EXCHANGE = Exchange("stoker", type="direct", durable=True)
+DELIVERY_LIMIT = 20  # a backstop only: a dying worker raises the count of every message it had prefetched
+DEAD_LETTERS = "stoker.dead"
+VISIBILITY_MARGIN = 600  # s; Redis as broker gives a message back after the longest job and this
+
+
+def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Celery:
+    """Build the Celery app. Opens no connection.
+
+    Args:
+        settings: how this installation runs.
+        endpoints: all endpoints by name.
+    """
+    celery = Celery("stoker", broker=settings.broker_url, set_as_current=False)
+    celery.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_queues=[task_queue(name) for name in sorted({e.queue for e in endpoints.values()})],
+        task_routes={e.task_name: {"queue": e.queue} for e in endpoints.values()},
+        task_create_missing_queues=False,
+        task_ignore_result=True,  # results are stored by workers/results.py, one pipeline per batch
+        task_acks_late=True,
+        worker_pool="workers.pool:BatchPool",
+        worker_consumer="workers.consumer:Consumer",
+        worker_prefetch_multiplier=2,  # the next batch is at hand when this one ends
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=True,
+        worker_redirect_stdouts=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=1.0,  # s; a broker that is silent for longer counts as down
+        broker_pool_limit=64,
+        broker_transport_options=_transport_options(settings.broker_url, endpoints),
+    )
+    for endpoint in endpoints.values():
+        celery.task(_run_elsewhere, name=endpoint.task_name, ignore_result=True)
+    return celery
+
+
+def task_queue(name: str) -> Queue:
+    """Give the durable queue `name`: a quorum queue on RabbitMQ, a plain list on Redis."""
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": DEAD_LETTERS,
+    }
+    return Queue(name, EXCHANGE, routing_key=name, durable=True, queue_arguments=arguments)
+
+
+def dead_letter_queue() -> Queue:
+    """Give the queue that takes what was delivered `DELIVERY_LIMIT` times without an answer."""
+    return Queue(DEAD_LETTERS, durable=True, queue_arguments={"x-queue-type": "quorum"})
+
+
+def _transport_options(broker_url: str, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
+    fail_fast = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+    if broker_url.startswith("amqp"):
+        return fail_fast | {"confirm_publish": True}
+    longest = max((e.max_runtime for e in endpoints.values()), default=0)
+    return fail_fast | {
+        "visibility_timeout": longest + VISIBILITY_MARGIN,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    }
+
+
+def _run_elsewhere(job: dict[str, Any]) -> None:
+    """Stand for an endpoint's task in Celery's registry; a BatchPool runs the job instead."""
+    raise NotImplementedError("jobs run in a worker's BatchPool: celery -A workers worker -Q <queue>")

@@ -1,0 +1,120 @@
+"""Results to the API process that waits: one listener per process, one waiter per request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import RedisError
+
+from tasks.errors import StoreUnavailable
+from tasks.jobs import Result
+from tasks.store import JobStore
+
+logger = logging.getLogger(__name__)
+
+RESYNC = 5.0  # s; so often waiting jobs are looked up, whatever was published
+POLL = 1.0  # s; longest wait for one message
+RECONNECT = 0.5  # s between attempts
+CHUNK = 500  # jobs looked up in one round trip
+
+
+class Waiter:
+    """Waits for the result of one job."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._result: Result | None = None
+        self.since = time.monotonic()
+
+    def resolve(self, result: Result) -> None:
+        """Give the waiting request its result."""
+        self._result = result
+        self._event.set()
+
+    def wait(self, timeout: float | None = None) -> Result | None:
+        """Wait up to `timeout` seconds; None if there is no result by then."""
+        self._event.wait(timeout)
+        return self._result
+
+
+class ReplyListener:
+    """Listens on this process's own channel and hands every result to its waiter.
+
+    A message that is missed (Redis restarted, the connection was cut) costs time, not the result:
+    after each connect, and every `RESYNC` seconds, the jobs that are waited for are looked up.
+    """
+
+    def __init__(self, store: JobStore) -> None:
+        self.channel = f"replies:{uuid.uuid4().hex}"
+        self._store = store
+        self._waiters: dict[str, Waiter] = {}
+        self._lock = threading.Lock()
+        self._listening = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def expect(self, job_id: str) -> Iterator[Waiter]:
+        """Wait for `job_id` inside this context; enter it before the job is submitted.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        self._ensure_listening()
+        waiter = self._waiters[job_id] = Waiter()
+        try:
+            yield waiter
+        finally:
+            self._waiters.pop(job_id, None)
+
+    def _ensure_listening(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="replies", daemon=True)
+                self._thread.start()
+        if not self._listening.wait(timeout=2):
+            raise StoreUnavailable("the job store does not answer: no channel for results")
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._listen()
+            except (RedisError, StoreUnavailable, OSError) as error:
+                self._listening.clear()
+                logger.warning("reply channel lost, connecting again: %s", error)
+                time.sleep(RECONNECT)
+
+    def _listen(self) -> None:
+        with self._store.pubsub() as pubsub:
+            pubsub.subscribe(self.channel)
+            pubsub.get_message(timeout=POLL)  # the confirmation: from here on nothing is missed
+            self._listening.set()
+            self._resync(min_age=0)
+            due = time.monotonic() + RESYNC
+            while True:
+                message = pubsub.get_message(timeout=POLL)
+                if message is not None:
+                    job_id, _, text = message["data"].partition(" ")
+                    self._resolve(job_id, Result.from_wire(json.loads(text)))
+                if time.monotonic() >= due:
+                    self._resync(min_age=RESYNC)
+                    due = time.monotonic() + RESYNC
+
+    def _resync(self, min_age: float) -> None:
+        now = time.monotonic()
+        ids = [i for i, waiter in list(self._waiters.items()) if now - waiter.since >= min_age]
+        for start in range(0, len(ids), CHUNK):
+            chunk = ids[start : start + CHUNK]
+            for job_id, status in zip(chunk, self._store.get_many(chunk), strict=True):
+                if status is not None and status.result is not None:
+                    self._resolve(job_id, status.result)
+
+    def _resolve(self, job_id: str, result: Result) -> None:
+        waiter = self._waiters.get(job_id)
+        if waiter is not None:
+            waiter.resolve(result)

@@ -1,0 +1,202 @@
+"""How this installation runs: the only reader of the environment.
+
+Every setting has one name, `STOKER_<NAME>`. It stands in the environment or in a file `stoker.toml`
+of the current folder, under the same name; the environment wins. A secret may be given by file:
+`STOKER_BROKER_URL_FILE=/run/secrets/broker` and so on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schemas import SHIPPED
+from tasks.errors import SettingsError
+
+PREFIX = "STOKER_"
+SECRETS = ("STOKER_BROKER_URL", "STOKER_STORE_URL", "STOKER_SECRET_KEY", "STOKER_FLOWER_PASSWORD")
+OTHER_READERS = ("STOKER_TEST_BROKER",)  # known here, read by the test suite
+LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero
+BROKERS = ("amqp://", "amqps://", "redis://", "rediss://", "redis+socket://")
+STORES = ("redis://", "rediss://", "unix://")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one installation.
+
+    Attributes:
+        home: folder of all that belongs to the installation (secrets, embedded data).
+        host: address that the API listens on.
+        port: port of the API.
+        flower_host: address that Flower listens on.
+        flower_port: port of Flower.
+        broker_url: amqp:// or redis:// URL of the broker.
+        store_url: redis:// URL of the job store.
+        embedded: whether broker and store are the Redis server that `stoker up` starts.
+        endpoint_folders: folders of endpoint files: the shipped ones, then the user's.
+        api_processes: number of API processes.
+        log_level: debug, info, warning or error.
+        secret_key: signs session keys; None: made on first use in `home`.
+        flower_password: of Flower's user `stoker`; None: made on first use in `home`.
+        max_body_size: largest request body, in bytes.
+        demo_key: whether the key in `home`/demo-key opens every endpoint.
+    """
+
+    home: Path
+    host: str
+    port: int
+    flower_host: str
+    flower_port: int
+    broker_url: str
+    store_url: str
+    embedded: bool
+    endpoint_folders: tuple[Path, ...]
+    api_processes: int
+    log_level: str
+    secret_key: str | None
+    flower_password: str | None
+    max_body_size: int
+    demo_key: bool
+
+    @property
+    def redis_socket(self) -> Path:
+        """Unix socket of the embedded Redis server."""
+        return self.home / "redis.sock"
+
+    @property
+    def demo_key_file(self) -> Path:
+        """File of the generated demo key."""
+        return self.home / "demo-key"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+        """Read the settings from the environment and `stoker.toml`.
+
+        Args:
+            environ: the environment; default: the process's own.
+            cwd: folder of `stoker.toml` and of relative paths; default: the current one.
+
+        Raises:
+            SettingsError: with every wrong or unknown setting, one sentence each.
+        """
+        return _Reader(os.environ if environ is None else environ, cwd or Path.cwd()).settings()
+
+
+class _Reader:
+    """Reads settings one by one and collects what is wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
+        self.cwd = cwd
+        self.problems: list[str] = []
+        self.asked: set[str] = set(OTHER_READERS) | {f"{name}_FILE" for name in SECRETS}
+        self.values = self._from_file(cwd / "stoker.toml")
+        self.values |= {k: v for k, v in environ.items() if k.startswith(PREFIX) and v != ""}
+
+    def _from_file(self, path: Path) -> dict[str, str]:
+        try:
+            table = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            self.problems.append(f"{path} cannot be read: {error}")
+            return {}
+        return {key: self._as_text(path, key, value) for key, value in table.items()}
+
+    def _as_text(self, path: Path, key: str, value: Any) -> str:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return ":".join(value)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if not isinstance(value, str | int | float):
+            self.problems.append(f"{key} in {path} is a {type(value).__name__}: write a string, number or list")
+        return str(value)
+
+    def settings(self) -> Settings:
+        home = self._path("STOKER_HOME", ".stoker")
+        broker = self._secret("STOKER_BROKER_URL")
+        store = self._secret("STOKER_STORE_URL")
+        embedded = broker is None and store is None
+        if not embedded and (broker is None or store is None):
+            self.problems.append("STOKER_BROKER_URL and STOKER_STORE_URL go together: set both or neither")
+        socket = home / "redis.sock"
+        if embedded and len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
+            self.problems.append(
+                f"STOKER_HOME={home} is too long for a Unix socket in it "
+                f"({LONGEST_SOCKET_PATH} bytes): choose a shorter path"
+            )
+        settings = Settings(
+            home=home,
+            host=self._text("STOKER_HOST", "127.0.0.1"),
+            port=self._number("STOKER_PORT", 7777, 1, 65535),
+            flower_host=self._text("STOKER_FLOWER_HOST", "127.0.0.1"),
+            flower_port=self._number("STOKER_FLOWER_PORT", 5555, 1, 65535),
+            broker_url=self._url("STOKER_BROKER_URL", broker or f"redis+socket://{socket}", BROKERS),
+            store_url=self._url("STOKER_STORE_URL", store or f"unix://{socket}", STORES),
+            embedded=embedded,
+            endpoint_folders=(SHIPPED, *self._folders("STOKER_ENDPOINTS")),
+            api_processes=self._number("STOKER_API_PROCESSES", 1, 1, 256),
+            log_level=self._choice("STOKER_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+            secret_key=self._secret("STOKER_SECRET_KEY"),
+            flower_password=self._secret("STOKER_FLOWER_PASSWORD"),
+            max_body_size=self._number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
+            demo_key=self._choice("STOKER_DEMO_KEY", "true", ("true", "false")) == "true",
+        )
+        self._unknown()
+        if self.problems:
+            raise SettingsError(self.problems)
+        return settings
+
+    def _text(self, name: str, default: str) -> str:
+        self.asked.add(name)
+        return self.values.get(name, default)
+
+    def _path(self, name: str, default: str) -> Path:
+        return (self.cwd / Path(self._text(name, default)).expanduser()).resolve()
+
+    def _folders(self, name: str) -> list[Path]:
+        return [(self.cwd / part).resolve() for part in self._text(name, "").split(":") if part]
+
+    def _number(self, name: str, default: int, low: int, high: int) -> int:
+        text = self._text(name, str(default))
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            self.problems.append(f"{name}={text!r} is not a whole number from {low} to {high}")
+        return number
+
+    def _choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        text = self._text(name, default).lower()
+        if text not in choices:
+            self.problems.append(f"{name}={text!r} is none of {', '.join(choices)}")
+        return text
+
+    def _secret(self, name: str) -> str | None:
+        self.asked.add(name)
+        file = self.values.get(f"{name}_FILE")
+        if file is None:
+            return self.values.get(name)
+        if name in self.values:
+            self.problems.append(f"{name} and {name}_FILE are both set: keep one")
+        try:
+            return Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"{name}_FILE={file!r} cannot be read: {error}")
+            return None
+
+    def _url(self, name: str, value: str, schemes: tuple[str, ...]) -> str:
+        if not value.startswith(schemes):  # the value may hold a password: it is not repeated here
+            self.problems.append(f"{name} must start with one of {', '.join(schemes)}")
+        return value
+
+    def _unknown(self) -> None:
+        for name in sorted(set(self.values) - self.asked):
+            close = difflib.get_close_matches(name, self.asked, n=1)
+            self.problems.append(f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else ""))

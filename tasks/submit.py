@@ -1,0 +1,95 @@
+"""From an accepted request to a message in the queue of its model."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from schemas import Endpoint
+from tasks.errors import BrokerUnavailable
+from tasks.jobs import Job
+from tasks.store import JobStore
+
+
+def submit(
+    celery: Celery,
+    store: JobStore,
+    endpoint: Endpoint,
+    inputs: dict[str, Any],
+    *,
+    owner: str,
+    job_id: str | None = None,
+    reply_to: str | None = None,
+    session: str | None = None,
+) -> Job:
+    """Accept a job: record it as waiting, then publish it durably.
+
+    When this returns, the broker has confirmed the message: the job will end in one terminal state.
+    When it raises, nothing is left recorded.
+
+    Args:
+        celery: the app of `create_celery`.
+        store: the job store.
+        endpoint: what the client called.
+        inputs: validated inputs, session variables merged in.
+        owner: id of the client's API key.
+        job_id: a UUID; default: a new one.
+        reply_to: channel to publish the result on.
+        session: id of the client's session.
+
+    Raises:
+        QueueFull: the endpoint's queue is full.
+        BrokerUnavailable: the broker did not take the message.
+        StoreUnavailable: the store did not record the job.
+    """
+    now = time.time()
+    job = Job(
+        id=job_id or str(uuid.uuid4()),
+        endpoint=endpoint.name,
+        queue=endpoint.queue,
+        inputs=inputs,
+        owner=owner,
+        accepted=now,
+        deadline=now + endpoint.max_time_in_queue,
+        result_lifetime=endpoint.result_lifetime,
+        reply_to=reply_to,
+        session=session,
+    )
+    store.add(job, endpoint.max_queue_length)
+    try:
+        _publish(celery, endpoint, job)
+    except BrokerUnavailable:
+        store.withdraw(job)
+        raise
+    return job
+
+
+def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:
+    connection_errors = celery.amqp.producer_pool.connections.connection.connection_errors
+    try:
+        celery.tasks[endpoint.task_name].apply_async(
+            (job.to_wire(),),
+            task_id=job.id,
+            retry=False,
+            argsrepr=f"({job.id},)",  # what Flower and the logs show: never a prompt
+            kwargsrepr="{}",
+        )
+    except (KombuError, OSError, *connection_errors) as error:
+        raise BrokerUnavailable(f"the message broker did not take the job: {error}") from error
+
+
+def ping_broker(celery: Celery) -> None:
+    """Ask whether the broker takes connections.
+
+    Raises:
+        BrokerUnavailable: it does not.
+    """
+    try:
+        with celery.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, timeout=1)
+    except (KombuError, OSError) as error:
+        raise BrokerUnavailable(f"the message broker cannot be reached: {error}") from error
