@@ -1,0 +1,50 @@
+"""The Python client of Stoker: call the endpoints of an inference server, with or without progress."""
+
+from .api import ModelAPI, do_api_request
+from .errors import (
+    BadRequest,
+    ConnectionFailed,
+    EndpointNotFound,
+    Forbidden,
+    JobCanceled,
+    JobError,
+    JobFailed,
+    JobLapsed,
+    JobNotFound,
+    LoginFailed,
+    QueueFull,
+    RateLimited,
+    ServerBusy,
+    ServerError,
+    StokerClientError,
+    Timeout,
+    Unauthorized,
+    Unavailable,
+)
+from .events import JobProgress, JobResult, ProgressInfo
+
+__all__ = [
+    "BadRequest",
+    "ConnectionFailed",
+    "EndpointNotFound",
+    "Forbidden",
+    "JobCanceled",
+    "JobError",
+    "JobFailed",
+    "JobLapsed",
+    "JobNotFound",
+    "JobProgress",
+    "JobResult",
+    "LoginFailed",
+    "ModelAPI",
+    "ProgressInfo",
+    "QueueFull",
+    "RateLimited",
+    "ServerBusy",
+    "ServerError",
+    "StokerClientError",
+    "Timeout",
+    "Unauthorized",
+    "Unavailable",
+    "do_api_request",
+]
