@@ -1,0 +1,221 @@
+"""The state of every delivery and of every run."""
+
+import random
+
+import pytest
+
+from tasks.jobs import Job
+from workers.table import Phase, Table
+from workers.verdict import judge
+
+
+def job(name):
+    return Job(str(name), "echo", "echo_cpu", {}, "owner", 0.0, 100.0, 10.0)
+
+
+@pytest.fixture
+def table():
+    return Table()
+
+
+def sent(table, delivery, name):
+    run = table.arrive(delivery, job(name))
+    assert table.claimed(run.number, ended=False) == (run, [])
+    return run
+
+
+def test_job_is_answered_once_its_result_is_stored(table):
+    run = sent(table, 1, "a")
+    assert table.started([run.number], 5.0) == [run] and run.started == 5.0
+    assert table.ended(run.number) is run
+    assert table.stored(run.number) == [1]
+    assert len(table) == 0
+
+
+def test_job_that_ended_elsewhere_is_answered_without_a_run(table):
+    run = table.arrive(1, job("a"))
+    assert table.claimed(run.number, ended=True) == (None, [1])
+    assert len(table) == 0
+
+
+def test_second_delivery_of_a_running_job_is_answered_with_it(table):
+    run = sent(table, 1, "a")
+    table.started([run.number], 0)
+    assert table.arrive(2, job("a")) is None
+    table.ended(run.number)
+    assert table.stored(run.number) == [1, 2]
+
+
+def test_second_outcome_of_a_run_is_ignored(table):
+    run = sent(table, 1, "a")
+    table.ended(run.number)
+    assert table.ended(run.number) is None
+
+
+def test_lost_connection_recalls_what_has_not_started_and_lets_the_rest_run(table):
+    running, waiting = sent(table, 1, "a"), sent(table, 2, "b")
+    table.started([running.number], 0)
+    assert table.connection_lost() == [waiting.number]
+    assert table.dropped(waiting.number) is None and table.get(waiting.number) is None
+    table.ended(running.number)
+    assert table.stored(running.number) == []
+
+
+def test_started_job_is_adopted_when_it_is_delivered_again(table):
+    run = sent(table, 1, "a")
+    table.started([run.number], 0)
+    table.connection_lost()
+    assert table.arrive(2, job("a")) is None
+    table.ended(run.number)
+    assert table.stored(run.number) == [2]
+
+
+def test_recalled_job_that_is_delivered_again_is_sent_once_the_host_has_dropped_it(table):
+    run = sent(table, 1, "a")
+    table.connection_lost()
+    assert table.arrive(2, job("a")) is None
+    assert table.dropped(run.number) is run and run.phase is Phase.SENT
+
+
+def test_recalled_job_that_had_started_runs_on(table):
+    run = sent(table, 1, "a")
+    table.connection_lost()
+    table.started([run.number], 0)
+    assert table.arrive(2, job("a")) is None
+    table.ended(run.number)
+    assert table.stored(run.number) == [2]
+
+
+def test_connection_lost_while_the_store_is_asked_forgets_the_job(table):
+    run = table.arrive(1, job("a"))
+    assert table.connection_lost() == []
+    assert table.claimed(run.number, ended=False) == (None, [])
+    assert len(table) == 0
+
+
+def test_host_death_tells_apart_who_ran_and_who_waited(table):
+    running, waiting = sent(table, 1, "a"), sent(table, 2, "b")
+    table.started([running.number], 0)
+    assert table.host_died() == ([running], [waiting])
+
+
+def test_of_several_suspects_each_runs_again_alone(table):
+    runs = [sent(table, n, n) for n in range(3)]
+    table.started([r.number for r in runs], 0)
+    retry, failed = judge(table.host_died()[0])
+    assert retry == runs and not failed
+    assert all(table.retry_alone(run) is run and run.alone for run in retry)
+
+
+def test_job_that_kills_the_host_alone_twice_is_failed(table):
+    run = sent(table, 1, "a")
+    table.started([run.number], 0)
+    assert judge(table.host_died()[0]) == ([run], [])
+    table.retry_alone(run)
+    table.started([run.number], 0)
+    assert judge(table.host_died()[0]) == ([], [run])
+
+
+class World:
+    """A broker, a host and a store that do random things to a table; the broker keeps the books."""
+
+    def __init__(self, rng):
+        self.rng, self.table = rng, Table()
+        self.live = {}  # delivery -> job name, unanswered, connection alive
+        self.answered, self.done = set(), set()
+        self.queue = [f"j{n}" for n in range(rng.randint(1, 5))]
+        self.unclaimed, self.host_waiting, self.host_running, self.recalls, self.unstored = [], [], [], [], []
+        self.last = 0
+
+    def answer(self, deliveries):
+        for delivery in deliveries:
+            assert delivery in self.live and delivery not in self.answered
+            self.answered.add(delivery)
+            self.live.pop(delivery)
+
+    def send(self, runs):
+        for run in runs:
+            assert run.number not in self.host_waiting and run.number not in self.host_running
+            self.host_waiting.append(run.number)
+
+    def deliver(self):
+        if self.queue:
+            self.last += 1
+            name = self.queue.pop(self.rng.randrange(len(self.queue)))
+            self.live[self.last] = name
+            if run := self.table.arrive(self.last, job(name)):
+                self.unclaimed.append(run)
+
+    def claim(self):
+        if self.unclaimed:
+            run = self.unclaimed.pop(0)
+            send, answers = self.table.claimed(run.number, run.job.id in self.done)
+            self.answer(answers)
+            self.send([send] if send else [])
+
+    def start(self):
+        batch, self.host_waiting = self.host_waiting[:2], self.host_waiting[2:]
+        if batch and not self.host_running:
+            self.table.started(batch, 0)
+            self.host_running = batch
+        else:
+            self.host_waiting = batch + self.host_waiting
+
+    def finish(self):
+        for number in self.host_running:
+            if run := self.table.ended(number):
+                self.unstored.append(run)
+        self.host_running = []
+
+    def store(self):
+        for run in self.unstored:
+            self.done.add(run.job.id)
+            self.answer(self.table.stored(run.number))
+        self.unstored = []
+
+    def recall(self):
+        for number in self.recalls:
+            if number in self.host_waiting:
+                self.host_waiting.remove(number)
+                self.send([run] if (run := self.table.dropped(number)) else [])
+        self.recalls = []
+
+    def drop(self):
+        self.queue += sorted(self.live.values())
+        self.live.clear()
+        self.recalls += self.table.connection_lost()
+
+    def redeliver(self):
+        if self.live:  # a second message of the same job
+            self.queue.append(self.rng.choice(sorted(self.live.values())))
+
+    def die(self):
+        self.host_waiting, self.host_running, self.recalls = [], [], []
+        running, waiting = self.table.host_died()
+        retry, failed = judge(running)
+        for run in failed:
+            assert self.table.ended(run.number) is run
+            self.unstored.append(run)
+        self.send([run for run in map(self.table.retry_alone, retry) if run] + waiting)
+
+    def settle(self):
+        for _ in range(200):
+            for step in (self.deliver, self.claim, self.recall, self.start, self.finish, self.store):
+                step()
+
+    def check(self):
+        assert not self.live and not self.queue and len(self.table) == 0
+
+
+def test_random_sequences_answer_every_delivery_once_and_forget_no_job():
+    steps = ["deliver"] * 4 + ["claim"] * 4 + ["start"] * 3 + ["finish"] * 3 + ["store"] * 3
+    steps += ["recall", "drop", "redeliver", "die"]
+    for seed in range(2000):
+        rng = random.Random(seed)
+        world = World(rng)
+        jobs = set(world.queue)
+        for _ in range(rng.randint(1, 40)):
+            getattr(world, rng.choice(steps))()
+        world.settle()
+        world.check()
+        assert jobs <= world.done, f"seed {seed}: a job was forgotten"

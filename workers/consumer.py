@@ -1,0 +1,57 @@
+"""Celery's consumer, with three changes that a BatchPool needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer.tasks import Tasks
+
+from tasks.celery import dead_letter_queue
+
+DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
+
+
+class DeadLetters(bootsteps.StartStopStep):
+    """Declares the dead-letter queue: without it RabbitMQ drops what reaches the delivery limit."""
+
+    requires = (Tasks,)
+
+    def include_if(self, consumer: Any) -> bool:
+        """Only RabbitMQ has dead letters."""
+        return consumer.app.connection_for_read().transport.driver_type == "amqp"
+
+    def start(self, consumer: Any) -> None:
+        """Declare the queue, on each connection."""
+        dead_letter_queue().bind(consumer.connection.default_channel).declare()
+
+
+class Consumer(CeleryConsumer):
+    """Acks at once, tells the pool of a lost connection, and declares no delay queues."""
+
+    class Blueprint(CeleryConsumer.Blueprint):
+        """The stock steps, less the 28 queues for delayed tasks: jobs have no countdown."""
+
+        default_steps = [  # noqa: RUF012 - a class attribute in Celery too
+            *(step for step in CeleryConsumer.Blueprint.default_steps if step != DELAYED_DELIVERY),
+            DeadLetters,
+        ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pool.attach(self)
+
+    def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """Ack now: we are on the loop's thread, and a callback of the hub would wait for its next poll."""
+        return p(*args, **kwargs)
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """Tell the pool before anything else: the broker gives our unacked messages to others now."""
+        self.pool.connection_lost()
+        super().on_connection_error_after_connected(exc)
+
+    def flush_events(self) -> None:
+        """Send buffered events now; for a shutdown, when the hub does not turn any more."""
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()

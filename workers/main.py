@@ -1,0 +1,57 @@
+"""The Celery app of a worker: the shared one, fitted to the queues that this worker serves."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+from celery import Celery
+from celery.signals import celeryd_init, setup_logging
+
+from schemas import Endpoint, EndpointFileError, load_endpoints
+from tasks.celery import create_celery
+from tasks.errors import SettingsError
+from tasks.settings import Settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def build_app() -> Celery:
+    """Build the app that `celery -A workers` finds.
+
+    Raises:
+        click.ClickException: settings or endpoint files are wrong; the command line prints the reasons.
+    """
+    try:
+        settings = Settings.from_env()
+        endpoints = load_endpoints(settings.endpoint_folders)
+    except (SettingsError, EndpointFileError) as error:
+        raise click.ClickException(str(error)) from error
+    app = create_celery(settings, endpoints)
+    app.stoker_settings = settings
+    app.stoker_endpoints = endpoints
+    setup_logging.connect(_setup_logging, weak=False)
+    celeryd_init.connect(_fit_to_queues, weak=False)
+    return app
+
+
+def served(endpoints: dict[str, Endpoint], queues: set[str]) -> list[Endpoint]:
+    """List the endpoints whose jobs a worker of `queues` runs, by name."""
+    return [e for _, e in sorted(endpoints.items()) if e.queue in queues and e.model is not None]
+
+
+def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) -> None:
+    """Let the worker hold two full batches: the one that runs and the next."""
+    endpoints = instance.app.stoker_endpoints
+    names = options.get("queues") or []
+    names = names.split(",") if isinstance(names, str) else list(names)
+    mine = served(endpoints, set(names) or {e.queue for e in endpoints.values()})
+    if options.get("concurrency") is None:
+        conf.worker_concurrency = max((e.max_batch_size for e in mine), default=1)
+
+
+def _setup_logging(loglevel: int | str | None = None, **_: Any) -> None:
+    logging.basicConfig(level=loglevel or "INFO", format=LOG_FORMAT)
+    for name in ("celery.worker.strategy", "celery.app.trace"):  # one line per job is the batch's line
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,132 @@
+"""What worker and model host say to each other. Both ends are ours and of one version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One job as the host sees it.
+
+    Attributes:
+        number: the worker's number of the run.
+        alone: it must run in a batch of its own.
+    """
+
+    number: int
+    job_id: str
+    endpoint: str
+    inputs: dict[str, Any]
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        outputs: declared outputs, encoded; None if it failed.
+        error: what went wrong; None if it did not.
+        session_vars: new values of the client's session variables.
+    """
+
+    number: int
+    outputs: dict[str, Any] | None = None
+    error: str | None = None
+    session_vars: dict[str, Any] = field(default_factory=dict)
+
+
+# -- to the host
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Run these, batched as you see fit."""
+
+    items: list[Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Drop these if they have not started; answered by `Dropped`, or by their outcome."""
+
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish the running batch, drop the rest, end."""
+
+
+# -- from the host
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All models are loaded.
+
+    Attributes:
+        description: of models and device, by the names of AIME's endpoint details.
+    """
+
+    load_time: float
+    description: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """A model cannot be loaded; the host ends."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A batch of these starts; said before the model runs, so that a death has a suspect."""
+
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Progress of one run, partial outputs encoded."""
+
+    number: int
+    percent: float
+    outputs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Outcomes of a batch.
+
+    Attributes:
+        run_time: seconds that the model took for the batch.
+    """
+
+    outcomes: list[Outcome]
+    run_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """These were never started and never will be."""
+
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The host is gone; its last message. Said by the worker's end of the connection.
+
+    Attributes:
+        reason: exit status or signal, in words.
+    """
+
+    reason: str
+
+
+ToHost = Jobs | Recall | Stop
+FromHost = Ready | LoadFailed | Started | Report | Done | Dropped | Died

@@ -1,0 +1,163 @@
+"""BatchPool: a Celery execution pool that runs requests in batches on a model host.
+
+Everything but the execution stays Celery's own: consuming, acks, events, remote control, revokes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import time
+from collections import deque
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery.concurrency.base import BasePool
+from celery.platforms import EX_FAILURE
+from celery.worker import state
+from celery.worker.request import Request
+
+from tasks.errors import StokerError
+from tasks.jobs import Job, WorkerInfo
+from tasks.store import JobStore
+from workers.dispatch import Answer, Dispatcher, Fatal
+from workers.host import ProcessHost
+from workers.main import served
+
+logger = logging.getLogger(__name__)
+
+
+class JobFailed(StokerError):
+    """The model failed on a job; shown in Celery's events."""
+
+
+class BatchPool(BasePool):
+    """Hands requests to the dispatcher and does on Celery's loop thread what it answers."""
+
+    task_join_will_block = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        settings, endpoints = self.app.stoker_settings, self.app.stoker_endpoints
+        self._queues = list(self.app.amqp.queues.consume_from)
+        self._requests: dict[int, Request] = {}
+        self._last_delivery = 0
+        self._answers: deque[Answer | Fatal] = deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._hub: Any = None
+        self._consumer: Any = None
+        mine = served(endpoints, set(self._queues))
+        info = WorkerInfo(name=options["initargs"][1], max_batch_size=self.limit or 1)
+        self._dispatcher = Dispatcher(
+            JobStore.from_url(settings.store_url, connections=2),
+            {e.name: e for e in mine},
+            lambda on_message: ProcessHost(self._queues, on_message),
+            self._reply,
+            info,
+            self._queues,
+        )
+
+    # -- Celery's life cycle
+
+    def on_start(self) -> None:
+        """Start the host and wait until its models are loaded.
+
+        Raises:
+            SystemExit: a model cannot be loaded, or the worker was told to stop meanwhile.
+        """
+        self._dispatcher.start()
+        while not self._dispatcher.ready.wait(0.2):
+            state.maybe_shutdown()
+        if self._dispatcher.failure:
+            logger.critical("%s", self._dispatcher.failure)
+            raise SystemExit(EX_FAILURE)
+
+    def register_with_event_loop(self, loop: Any) -> None:
+        """Listen for answers; called again after each reconnect, when the hub has forgotten us."""
+        self._hub = loop
+        loop.add_reader(self._wake, self._handle_answers)
+
+    def attach(self, consumer: Any) -> None:
+        """Know the consumer whose buffered events are to be sent at the end."""
+        self._consumer = consumer
+
+    def connection_lost(self) -> None:
+        """Forget all deliveries: the broker hands them out again."""
+        self._requests.clear()
+        self._dispatcher.connection_lost()
+
+    def on_stop(self) -> None:
+        """Finish the running batch, store and ack it; the rest goes back when the connection closes."""
+        self._dispatcher.shutdown()
+        while self._dispatcher.is_alive():
+            select.select([self._wake], [], [], 0.1)
+            self._turn()
+        self._turn()
+
+    def on_terminate(self) -> None:
+        """End at once; everything that is not acked goes back."""
+        self._dispatcher.kill()
+        self._dispatcher.join(timeout=5)
+
+    def _turn(self) -> None:
+        """Do what the stopped loop would: answers, heartbeats, events."""
+        try:
+            self._handle_answers()
+            if self._hub:
+                self._hub.fire_timers()
+            if self._consumer:
+                self._consumer.flush_events()
+        except Exception as error:  # the connection may be gone: the results are stored all the same
+            logger.warning("while stopping: %r", error)
+
+    # -- requests in, answers out
+
+    def on_apply(self, target: Any, args: Any, kwargs: Any, **options: Any) -> None:
+        """Take a request from Celery; `accept_callback` is bound to it."""
+        request: Request = options["accept_callback"].__self__
+        try:
+            job = Job.from_wire(request.args[0])
+        except (IndexError, TypeError, AttributeError) as error:
+            logger.error("task %s[%s] holds no job (%s): dead-lettered", request.name, request.id, error)
+            state.task_ready(request)
+            request.reject(requeue=False)
+            return
+        self._last_delivery += 1
+        self._requests[self._last_delivery] = request
+        self._dispatcher.arrive(self._last_delivery, job)
+
+    def _reply(self, answer: Answer | Fatal) -> None:
+        """Called on the dispatcher's thread."""
+        self._answers.append(answer)
+        os.eventfd_write(self._wake, 1)
+
+    def _handle_answers(self) -> None:
+        try:
+            os.eventfd_read(self._wake)
+        except BlockingIOError:
+            pass
+        while self._answers:
+            answer = self._answers.popleft()
+            if isinstance(answer, Fatal):
+                logger.critical("%s", answer.reason)
+                state.should_stop = EX_FAILURE
+            elif answer.started:
+                if request := self._requests.get(answer.delivery):
+                    request.on_accepted(self._dispatcher.host_pid, time.monotonic())
+            elif request := self._requests.pop(answer.delivery, None):
+                self._finish(request, answer)
+
+    def _finish(self, request: Request, answer: Answer) -> None:
+        """Ack the message and send the event."""
+        if answer.error is None:
+            request.on_success((False, answer.result, answer.run_time))
+            return
+        try:
+            raise JobFailed(answer.error)
+        except JobFailed:
+            info = ExceptionInfo()
+        request.on_success((True, info, answer.run_time))
+
+    def _get_info(self) -> dict[str, Any]:
+        return {**super()._get_info(), "queues": self._queues, "running": self._dispatcher.running}

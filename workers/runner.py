@@ -1,0 +1,86 @@
+"""One batch on one model: progress, outputs, one failure per job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from schemas import Endpoint, OutputError
+from tasks.errors import ModelError
+from workers.messages import Item, Outcome
+from workers.models.base import Model, ModelJob
+
+logger = logging.getLogger(__name__)
+
+Report = Callable[[int, float, dict[str, Any]], None]
+
+
+class Runner:
+    """Runs batches of one endpoint on its model.
+
+    Args:
+        endpoint: declares the outputs.
+        model: loaded already.
+        report: is called with number, percent and encoded partial outputs.
+        is_canceled: whether the run of that number shall end.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        model: Model,
+        report: Report = lambda number, percent, outputs: None,
+        is_canceled: Callable[[int], bool] = lambda number: False,
+    ) -> None:
+        self._endpoint = endpoint
+        self._model = model
+        self._report = report
+        self._is_canceled = is_canceled
+
+    def run(self, items: Sequence[Item]) -> list[Outcome]:
+        """Run a batch; gives one outcome for each item, in order, and raises nothing."""
+        try:
+            answers = self._predict(items)
+        except ModelError as error:  # the model broke its contract: which job it was does not matter
+            logger.error("%s: %s", self._endpoint.name, error)
+            return [Outcome(item.number, error=str(error)) for item in items]
+        except Exception as error:  # the end of these jobs, whatever a model may raise
+            if len(items) > 1:  # one of them is the culprit: halve until it stands alone
+                middle = len(items) // 2
+                return self.run(items[:middle]) + self.run(items[middle:])
+            logger.exception("%s failed on job %s", self._endpoint.name, items[0].job_id)
+            return [Outcome(items[0].number, error=_text(error))]
+        return [self._outcome(item, answer) for item, answer in zip(items, answers, strict=True)]
+
+    def _predict(self, items: Sequence[Item]) -> list[Any]:
+        answers = list(self._model.predict([self._model_job(item) for item in items]))
+        if len(answers) != len(items):
+            name = type(self._model).__name__
+            raise ModelError(f"{name}.predict gave {len(answers)} results for {len(items)} jobs")
+        return answers
+
+    def _model_job(self, item: Item) -> ModelJob:
+        def report(percent: float, outputs: dict[str, Any]) -> None:
+            self._report(item.number, percent, self._endpoint.dump_progress_outputs(outputs))
+
+        return ModelJob(
+            item.inputs, id=item.job_id, report=report, is_canceled=lambda: self._is_canceled(item.number)
+        )
+
+    def _outcome(self, item: Item, answer: Any) -> Outcome:
+        if isinstance(answer, Exception):
+            return Outcome(item.number, error=_text(answer))
+        if not isinstance(answer, Mapping):
+            name = type(self._model).__name__
+            return Outcome(item.number, error=f"{name}.predict gave a {type(answer).__name__}, not a mapping")
+        try:
+            outputs = self._endpoint.dump_outputs(answer)
+        except OutputError as error:
+            return Outcome(item.number, error=str(error))
+        session_vars = {name: answer[name] for name in self._endpoint.session_vars if name in answer}
+        return Outcome(item.number, outputs=outputs, session_vars=session_vars)
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
