@@ -152,7 +152,6 @@ class WorkerInfo:
 
     Attributes:
         name: Celery's name of it, `name@host`.
-        queue: the queue that it serves.
         max_batch_size: jobs that it runs at once.
         running: jobs on the model at the moment.
         seconds_per_job: how long one job takes it of late, batching counted in; 0 before the first.
@@ -160,7 +159,6 @@ class WorkerInfo:
     """
 
     name: str
-    queue: str
     max_batch_size: int = 1
     running: int = 0
     seconds_per_job: float = 0.0

@@ -275,16 +275,18 @@ class JobStore:
             stored = self._redis.hgetall(_session_key(session, endpoint))
         return {name: json.loads(value) for name, value in stored.items()}  # type: ignore[union-attr]
 
-    def announce(self, info: WorkerInfo, now: float) -> None:
-        """Record that a worker is there, for `WORKER_LIFETIME` seconds."""
+    def announce(self, info: WorkerInfo, queues: Iterable[str], now: float) -> None:
+        """Record that a worker serves these queues, for `WORKER_LIFETIME` seconds."""
+        entry = _dumps({**asdict(info), "until": now + WORKER_LIFETIME})
         with _translated():
-            entry = _dumps({**asdict(info), "until": now + WORKER_LIFETIME})
-            self._redis.hset(_workers_key(info.queue), info.name, entry)
+            for queue in queues:
+                self._redis.hset(_workers_key(queue), info.name, entry)
 
-    def retire(self, info: WorkerInfo) -> None:
+    def retire(self, info: WorkerInfo, queues: Iterable[str]) -> None:
         """Record that a worker is gone."""
         with _translated():
-            self._redis.hdel(_workers_key(info.queue), info.name)
+            for queue in queues:
+                self._redis.hdel(_workers_key(queue), info.name)
 
     def workers(self, queue: str, now: float | None = None) -> list[WorkerInfo]:
         """List the workers of `queue` that are there, by name; forget those long gone."""
