@@ -1,0 +1,121 @@
+"""Endpoint: what a client calls, as its endpoint file describes it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.inputs import InputSchema
+from schemas.outputs import OutputSchema
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Endpoint:
+    """One endpoint, with the schemas of its values built once. Made by `load_endpoints`.
+
+    Attributes:
+        name: its name, also in its URL.
+        title: its name for people.
+        description: what it does, in a sentence.
+        category: what pages group it by.
+        version: version of its inputs and outputs.
+        methods: HTTP methods that it takes, of GET and POST.
+        demo_url: a page that shows it.
+        path: its file.
+        enabled: whether it takes requests.
+        max_queue_length: jobs that may wait.
+        max_time_in_queue: seconds that a job may wait before it lapses.
+        result_lifetime: seconds that a result can be read.
+        job_inactivity_timeout: seconds without a sign of life after which a running job of a worker
+            on AIME's protocol lapses.
+        queue: the queue of the workers that serve it; several endpoints may share one.
+        model: "package.module:Class" of the model; None: workers of another kind serve it.
+        max_batch_size: jobs that the model takes at once.
+        max_wait: seconds that an unfilled batch waits for more jobs.
+        max_runtime: seconds after which a batch counts as hung.
+        authorization_keys: name of a client -> its API key. Secret: left out of the text form.
+        provide_worker_meta_data: whether results name the worker.
+        client_request_limit: requests that one client may have open; None: any number.
+        inputs: the file's INPUTS tables.
+        outputs: the file's OUTPUTS tables.
+        progress_outputs: the file's PROGRESS.OUTPUTS tables.
+        session_vars: the file's SESSION.VARS tables: name -> {type, default}.
+        example: inputs that are valid, for warm-up and documentation; None: the file has none.
+    """
+
+    name: str
+    title: str
+    description: str
+    category: str | None
+    version: int | None
+    methods: tuple[str, ...]
+    demo_url: str | None
+    path: Path
+    enabled: bool
+    max_queue_length: int
+    max_time_in_queue: float
+    result_lifetime: float
+    job_inactivity_timeout: float
+    queue: str
+    model: str | None
+    max_batch_size: int
+    max_wait: float
+    max_runtime: float
+    authorization_keys: Mapping[str, str] = field(repr=False)
+    provide_worker_meta_data: bool
+    client_request_limit: int | None
+    inputs: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    outputs: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    progress_outputs: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    session_vars: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    example: Mapping[str, Any] | None = field(repr=False)
+    input_schema: InputSchema = field(repr=False)
+    output_schema: OutputSchema = field(repr=False)
+    progress_schema: OutputSchema = field(repr=False)
+    session_defaults: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def task_name(self) -> str:
+        """Name of the Celery task that stands for this endpoint."""
+        return f"infer.{self.name}"
+
+    def load_inputs(
+        self, raw: Mapping[str, Any], *, from_query: bool = False
+    ) -> dict[str, Any]:
+        """Check the inputs of a request and convert them.
+
+        Args:
+            raw: name -> value as the client sent it; null means absent. The names of
+                `RESERVED_INPUTS` have to be taken out before.
+            from_query: whether every value is text, to be read by its parameter's type.
+
+        Returns:
+            Every declared input that was given or has a default.
+
+        Raises:
+            InputError: with all that is wrong.
+        """
+        return self.input_schema.load(raw, from_query=from_query)
+
+    def dump_outputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Give those of a model's outputs that the file declares, ready for JSON.
+
+        Raises:
+            OutputError: an output cannot be encoded.
+        """
+        return dict(self.output_schema.dump(values))
+
+    def dump_progress_outputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Give those of a model's partial outputs that the file declares, ready for JSON.
+
+        Raises:
+            OutputError: an output cannot be encoded.
+        """
+        return dict(self.progress_schema.dump(values))
+
+    def default_session_vars(self) -> dict[str, Any]:
+        """Give what the session variables of a new session are; those without a default are absent."""
+        return copy.deepcopy(dict(self.session_defaults))

@@ -1,0 +1,230 @@
+"""One endpoint file, read as TOML -> one Endpoint, or the list of all that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from marshmallow import missing
+
+from schemas.endpoint import Endpoint
+from schemas.errors import InputError, Problem
+from schemas.inputs import InputSchema, read_parameters
+from schemas.outputs import RESERVED_OUTPUTS, read_outputs
+from schemas.tables import Table
+from schemas.values import shown, type_name
+
+RESERVED_NAMES = frozenset(
+    (
+        "admin",
+        "api",
+        "docs",
+        "favicon",
+        "favicon.ico",
+        "healthz",
+        "jobs",
+        "keys",
+        "login",
+        "logout",
+        "metrics",
+        "openapi",
+        "openapi.json",
+        "playground",
+        "progress",
+        "readyz",
+        "robots.txt",
+        "static",
+        "stream_progress",
+        "uploads",
+        "v1",
+        "worker_check_server_status",
+        "worker_job_progress",
+        "worker_job_request",
+        "worker_job_result",
+        "worker_login",
+    )
+)
+"""Words that already have a meaning as the first part of a URL's path."""
+METHODS = ("GET", "POST")
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+QUEUE_NAME = re.compile(r"(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+MODEL_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+def read_endpoint(
+    values: Mapping[str, Any], path: Path, problems: list[Problem]
+) -> Endpoint | None:
+    """Read one endpoint file.
+
+    Args:
+        values: the file as TOML gave it.
+        path: the file.
+        problems: where all that is wrong is added.
+
+    Returns:
+        The endpoint, or None when the file has a problem.
+    """
+    before = len(problems)
+    top = Table(values, "", path, problems)
+    settings = _read_endpoint_table(top.table("ENDPOINT"))
+    settings |= _read_worker_table(top.table("WORKER"))
+    in_clients, clients = _read_clients_table(top.table("CLIENTS"))
+    settings |= clients
+    settings["provide_worker_meta_data"] |= in_clients
+    settings |= _read_values(top)
+    top.ignore("STATIC", "JINJA")
+    top.finish()
+    return Endpoint(path=path, **settings) if len(problems) == before else None
+
+
+def _read_endpoint_table(table: Table) -> dict[str, Any]:
+    form = "a name for a URL: letters, digits, _ and -, starting with a letter or digit, at most 64 characters"
+    name = table.text("name", pattern=ENDPOINT_NAME, form=form)
+    if "name" not in table.values:
+        table.report("name", "is missing")
+    elif name in RESERVED_NAMES:
+        table.report("name", f'"{name}" is reserved: the server uses this path itself')
+    title = table.text("title") or name
+    settings = {
+        "name": name,
+        "title": title,
+        "description": table.text("description") or title,
+        "category": table.text("category"),
+        "version": table.integer("version"),
+        "methods": _read_methods(table),
+        "demo_url": table.text("demo_url"),
+        "enabled": table.flag("enabled", True),
+        "max_queue_length": table.integer("max_queue_length", default=1000, at_least=1),
+        "max_time_in_queue": table.number("max_time_in_queue", default=3600, above=0),
+        "result_lifetime": table.number("result_lifetime", default=900, above=0),
+        "job_inactivity_timeout": table.number(
+            "job_inactivity_timeout", default=360, above=0
+        ),
+        "provide_worker_meta_data": table.flag("provide_worker_meta_data"),
+    }
+    table.ignore("example")  # read with the inputs, by whose rules it is checked
+    table.finish()
+    return settings
+
+
+def _read_methods(table: Table) -> tuple[str, ...]:
+    methods = table.take("methods", "http_methods")
+    if methods is None:
+        return METHODS
+    if not isinstance(methods, list) or not methods:
+        table.report("methods", 'must be a list of "GET" and "POST"')
+        return METHODS
+    given = [
+        method.upper() if isinstance(method, str) else method for method in methods
+    ]
+    for method in given:
+        if method not in METHODS:
+            table.report(
+                "methods", f'{shown(method)} is not possible: only "GET" and "POST" are'
+            )
+    return tuple(method for method in METHODS if method in given)
+
+
+def _read_worker_table(table: Table) -> dict[str, Any]:
+    queue = table.text(
+        "queue",
+        "job_type",
+        pattern=QUEUE_NAME,
+        form='a name of a queue: letters, digits, _, . and -, at most 128 characters, not starting with "amq."',
+    )
+    if not {"queue", "job_type"} & table.values.keys():
+        table.report(
+            "queue",
+            "is missing: name the queue of the workers that serve this endpoint",
+        )
+    model = table.text(
+        "model", pattern=MODEL_NAME, form='of the form "package.module:Class"'
+    )
+    settings = {
+        "queue": queue,
+        "model": model,
+        "max_batch_size": table.integer("max_batch_size", default=1, at_least=1),
+        "max_wait": table.number("max_wait", default=0.0, at_least=0),
+        "max_runtime": table.number("max_runtime", default=600, above=0),
+    }
+    # AIME's words for its own workers.
+    table.ignore("auth_key", "request_timeout")
+    table.finish()
+    return settings
+
+
+def _read_clients_table(table: Table) -> tuple[bool, dict[str, Any]]:
+    keys = table.table("authorization_keys")
+    for name, key in keys.values.items():
+        # The text never repeats the value: it is a secret.
+        if not isinstance(key, str):
+            keys.report(name, f"must be a string (an API key), not {type_name(key)}")
+        elif not key.strip():
+            keys.report(name, "is an empty API key")
+    settings = {
+        "authorization_keys": dict(keys.values),
+        # 0 stands for "no limit", as an absent key does.
+        "client_request_limit": table.integer("client_request_limit", at_least=0)
+        or None,
+    }
+    in_clients = table.flag("provide_worker_meta_data")
+    table.ignore("authorization")  # of older files of AIME
+    table.finish()
+    return in_clients, settings
+
+
+def _read_values(top: Table) -> dict[str, Any]:
+    inputs, outputs = top.table("INPUTS"), top.table("OUTPUTS")
+    progress, session = top.table("PROGRESS"), top.table("SESSION")
+    partial, variables = progress.table("OUTPUTS"), session.table("VARS")
+    before = len(top.problems)
+    schema = InputSchema(read_parameters(inputs))
+    inputs_are_right = len(top.problems) == before
+    settings = {
+        "inputs": inputs.values,
+        "outputs": outputs.values,
+        "progress_outputs": partial.values,
+        "session_vars": variables.values,
+        "example": _read_example(top, schema if inputs_are_right else None),
+        "input_schema": schema,
+        "output_schema": read_outputs(outputs, RESERVED_OUTPUTS),
+        "progress_schema": read_outputs(partial),
+        "session_defaults": _read_session_defaults(variables, inputs),
+    }
+    progress.finish()
+    session.finish()
+    return settings
+
+
+def _read_session_defaults(variables: Table, inputs: Table) -> dict[str, Any]:
+    for name in variables.values.keys() & inputs.values.keys():
+        variables.report(name, "is also an input: the model could see only one of them")
+    return {
+        name: pair.body.default
+        for name, pair in read_parameters(variables).items()
+        if pair.body.default is not missing
+    }
+
+
+def _read_example(top: Table, schema: InputSchema | None) -> Mapping[str, Any] | None:
+    short = top.values.get("ENDPOINT")
+    places = [(top, "EXAMPLE")]
+    if isinstance(short, dict) and "example" in short:
+        places.append((Table(short, "ENDPOINT", top.file, top.problems), "example"))
+    tables = [holder.table(key) for holder, key in places if key in holder.values]
+    if not tables:
+        top.ignore("EXAMPLE")
+        return None
+    if len(tables) > 1:
+        tables[0].report(
+            None, "the example stands twice: keep this table or ENDPOINT.example"
+        )
+    if schema is not None:
+        try:
+            schema.load(tables[0].values)
+        except InputError as error:
+            for name, texts in error.errors.items():
+                tables[0].report(name, " ".join(texts))
+    return tables[0].values
