@@ -1,0 +1,5 @@
+"""The HTTP API."""
+
+from app.factory import create_app
+
+__all__ = ["create_app"]

@@ -1,0 +1,77 @@
+"""What a client is told of a job: the bodies of results and of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.errors import ApiError, error_body
+from app.services import services
+from schemas import Endpoint
+from tasks.jobs import JobState, JobStatus, Result, WorkerInfo
+from tasks.store import estimate
+
+_CODES = {JobState.FAILED: "job_failed", JobState.LAPSED: "lapsed", JobState.CANCELED: "canceled"}
+
+
+def result_body(endpoint: Endpoint, job_id: str, result: Result) -> dict[str, Any]:
+    """Give the body for a job that has ended well: its outputs and times.
+
+    Raises:
+        ApiError: it has ended otherwise.
+    """
+    if result.state is not JobState.DONE:
+        raise job_error(job_id, result)
+    head = {"success": True, "job_id": job_id, "ep_version": endpoint.version}
+    meta = _worker_meta(endpoint, result) if endpoint.provide_worker_meta_data else {}
+    return {**head, **result.outputs, **meta, **_times(result)}
+
+
+def job_error(job_id: str, result: Result) -> ApiError:
+    """Give the error for a job that has ended without outputs."""
+    messages = result.error or f"Job {job_id}: {result.state}"
+    return ApiError(_CODES[result.state], messages, job_id=job_id, job_state=result.state.value)
+
+
+def progress_body(endpoint: Endpoint, status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any]:
+    """Give the body that tells how a job stands.
+
+    A failed job is `done` with a result that tells of failure: AIME's clients ask on until they read `done`.
+
+    Raises:
+        ApiError: the job has lapsed or was canceled.
+    """
+    head = {"success": True, "job_id": status.id, "ep_version": endpoint.version}
+    result = status.result
+    if result is None:
+        return {**head, "job_state": status.state.value, "progress": _progress(status, workers)}
+    if result.state is JobState.FAILED:
+        failure = error_body(job_error(status.id, result)) | _times(result)
+        return {**head, "job_result": failure, "job_state": JobState.DONE.value}
+    return {**head, "job_result": result_body(endpoint, status.id, result), "job_state": JobState.DONE.value}
+
+
+def _progress(status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any]:
+    return {
+        "progress": status.progress.percent,
+        "queue_position": status.queue_position,
+        "estimate": estimate(workers, status.queue_position),
+        "num_workers_online": len(workers),
+        "progress_data": status.progress.outputs,
+    }
+
+
+def _times(result: Result) -> dict[str, float | None]:
+    return {
+        "start_time": result.accepted,
+        "start_time_compute": result.started,
+        "result_received_time": result.finished,
+        "compute_duration": result.compute_duration,
+        "total_duration": result.total_duration,
+    }
+
+
+def _worker_meta(endpoint: Endpoint, result: Result) -> dict[str, Any]:
+    workers = services().store.workers(endpoint.queue)
+    said = next((worker.description for worker in workers if worker.name == result.worker), {})
+    return {"auth": result.worker, "worker_interface_version": said.get("interface_version")}

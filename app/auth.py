@@ -1,0 +1,124 @@
+"""Who may do what: the guard before every request, and the routes about keys.
+
+One rule everywhere: a credential is an API key or a session token. It is given as `Authorization: Bearer`,
+as parameter `key` or as parameter `client_session_auth_key`; the first of them that is given decides.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Flask, Response, g, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from app.errors import ApiError
+from app.params import request_params
+from app.services import called_endpoint, services
+from schemas import Endpoint
+from tasks.accounts import ApiKey
+
+# The only views that open without a key; what they show may still depend on one.
+PUBLIC = frozenset(
+    {
+        "health.healthz",
+        "health.readyz",
+        "endpoints.list_endpoints",
+        "endpoints.describe",
+        "auth.validate_key",
+        "auth.login",
+    }
+)
+KEY_PARAMETERS = ("key", "client_session_auth_key")
+
+blueprint = Blueprint("auth", __name__)
+
+
+def init_auth(app: Flask) -> None:
+    """Put the guard before every request and add the routes about keys."""
+    app.before_request(guard)
+    app.register_blueprint(blueprint)
+
+
+def guard() -> Response | None:
+    """Refuse a request to any view that is not public unless its credential opens it.
+
+    Raises:
+        ApiError: the credential is missing, not valid, or not for this endpoint.
+        MethodNotAllowed: the endpoint is not called by this method.
+    """
+    if request.routing_exception is not None:
+        return None  # no route: 404 or 405, whoever asks
+    endpoint = called_endpoint()
+    methods = _methods(endpoint)
+    if request.method == "OPTIONS":
+        return Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(sorted(methods))})
+    if request.method not in methods:
+        raise MethodNotAllowed(sorted(methods))
+    if request.endpoint not in PUBLIC:
+        g.api_key = authenticate()
+        if endpoint is not None:
+            authorize(g.api_key, endpoint)
+    return None
+
+
+def authenticate() -> ApiKey:
+    """Give the API key that the request's credential stands for.
+
+    Raises:
+        ApiError: there is no credential, or it is not valid.
+    """
+    credential = presented()
+    if credential is None:
+        raise ApiError("key_missing", "API key missing")
+    key = services().auth.resolve(credential)
+    if key is None:
+        raise ApiError("key_not_valid", "Key not valid")
+    return key
+
+
+def authorize(key: ApiKey, endpoint: Endpoint) -> None:
+    """Make sure that `key` opens `endpoint`.
+
+    Raises:
+        ApiError: it does not.
+    """
+    if not key.opens(endpoint.name):
+        raise ApiError("not_authorized", f"Client not authorized for endpoint {endpoint.name}!")
+
+
+def presented() -> str | None:
+    """Give the credential that decides, as it was sent; None if there is none."""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and bearer.strip():
+        return bearer.strip()
+    values = request_params().values
+    for name in KEY_PARAMETERS:
+        if values.get(name) not in (None, ""):
+            return str(values[name])
+    return None
+
+
+@blueprint.route("/<endpoint:endpoint>/login", methods=["GET", "POST"])
+def login(endpoint: Endpoint) -> dict[str, Any]:
+    """Give a session token for the key; unlike the key it ends by itself."""
+    key = authenticate()
+    authorize(key, endpoint)
+    token = services().auth.session_token(presented() or "", key)
+    return {"success": True, "ep_version": endpoint.version, "client_session_auth_key": token}
+
+
+@blueprint.route("/api/validate_key", methods=["GET", "POST"])
+def validate_key() -> dict[str, Any]:
+    """Tell whether the credential is valid. A question: no is an answer, not an error."""
+    credential = presented()
+    valid = credential is not None and services().auth.resolve(credential) is not None
+    return {"success": valid, "error": None if valid else "Key not valid"}
+
+
+def _methods(endpoint: Endpoint | None) -> set[str]:
+    """The methods of the current route; a job is submitted by those that its endpoint file names."""
+    if request.endpoint == "jobs.run" and endpoint is not None:
+        return {*endpoint.methods, "OPTIONS"}
+    rule = request.url_rule
+    return set(rule.methods or ()) if rule is not None else set()

@@ -1,0 +1,129 @@
+"""Errors as the client sees them: the only place for HTTP status codes.
+
+Every error body: {"success": false, "error": ["..."], "code": "...", "ep_version": n}, and where they
+say something: "errors" {parameter: [...]}, "job_id", "job_state", "request_id".
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Flask, Response, current_app, g, jsonify
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from app.services import called_endpoint
+from schemas import InputError
+from tasks.errors import BrokerUnavailable, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+STATUS = {
+    "malformed_request": 400,
+    "invalid_input": 400,
+    "job_id_missing": 400,
+    "key_missing": 401,
+    "key_not_valid": 401,
+    "not_authorized": 403,
+    "not_found": 404,
+    "job_not_found": 404,
+    "method_not_allowed": 405,
+    "lapsed": 410,
+    "canceled": 410,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "queue_full": 429,
+    "internal_error": 500,
+    "job_failed": 500,
+    "endpoint_disabled": 503,
+    "broker_unavailable": 503,
+    "store_unavailable": 503,
+    "not_ready": 503,
+}
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}  # of what Flask raises
+RETRY_AFTER = (1, 5)  # s; spread, so that the clients of an outage do not come back all at once
+
+
+class ApiError(Exception):
+    """A request that is answered by an error.
+
+    Attributes:
+        code: key of `STATUS`.
+        messages: sentences for the client.
+        retry_after: seconds after which another try makes sense.
+        body: more fields of the body.
+    """
+
+    def __init__(
+        self, code: str, messages: str | Sequence[str], *, retry_after: int | None = None, **body: Any
+    ) -> None:
+        self.code = code
+        self.messages = [messages] if isinstance(messages, str) else list(messages)
+        self.retry_after = retry_after
+        self.body = body
+        super().__init__(code, *self.messages)
+
+
+def init_errors(app: Flask) -> None:
+    """Let every error of a request end in this module."""
+    app.register_error_handler(ApiError, answer)
+    app.register_error_handler(InputError, _invalid_input)
+    app.register_error_handler(BrokerUnavailable, _unavailable)
+    app.register_error_handler(StoreUnavailable, _unavailable)
+    app.register_error_handler(HTTPException, _of_flask)
+    app.register_error_handler(Exception, _internal)
+
+
+def answer(error: ApiError) -> Response:
+    """Give the answer to a request that failed with `error`."""
+    response = jsonify(error_body(error))
+    response.status_code = STATUS[error.code]
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def error_body(error: ApiError) -> dict[str, Any]:
+    """Give the body of an answer that tells of `error`."""
+    body = {"success": False, "error": error.messages, "code": error.code, **error.body}
+    endpoint = called_endpoint()
+    return body if endpoint is None else body | {"ep_version": endpoint.version}
+
+
+def _invalid_input(error: InputError) -> Response:
+    return answer(ApiError("invalid_input", error.messages, errors=_lists(error.errors)))
+
+
+def _lists(errors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    return {name: list(messages) for name, messages in errors.items()}
+
+
+def _unavailable(error: BrokerUnavailable | StoreUnavailable) -> Response:
+    logger.error("%s", error)
+    part, code = "job store", "store_unavailable"
+    if isinstance(error, BrokerUnavailable):
+        part, code = "message broker", "broker_unavailable"
+    sentence = f"The {part} cannot be reached at the moment; try again"
+    return answer(ApiError(code, sentence, retry_after=random.randint(*RETRY_AFTER)))
+
+
+def _of_flask(error: HTTPException) -> Response:
+    status = error.code or 500
+    sentence = f"{error.name}: {error.description}"
+    if status == 413:
+        sentence = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes"
+    response = answer(ApiError(_CODES.get(status, "malformed_request"), sentence))
+    response.status_code = status
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _internal(error: Exception) -> Response:
+    logger.error("request %s failed", g.request_id, exc_info=error)
+    sentence = f"Internal error; it is in the server's log under request id {g.request_id}"
+    return answer(ApiError("internal_error", sentence, request_id=g.request_id))

@@ -1,0 +1,102 @@
+"""The app factory: puts the parts together. Reads files, opens no connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from celery import Celery
+from flask import Flask, request
+from flask.json.provider import DefaultJSONProvider
+from flask.sessions import SecureCookieSessionInterface
+
+from app import auth, errors, headers, health, jobs
+from app import endpoints as endpoint_views
+from app.routing import endpoint_converter
+from app.services import EXTENSION, Services
+from app.tokens import SESSION_LIFETIME, Authenticator
+from schemas import Endpoint, load_endpoints
+from tasks.accounts import KeyRing
+from tasks.celery import create_celery
+from tasks.replies import ReplyListener
+from tasks.secrets import read_or_create
+from tasks.settings import Settings
+from tasks.store import JobStore
+
+logger = logging.getLogger(__name__)
+
+
+class SessionCookie(SecureCookieSessionInterface):
+    """Flask's signed cookie; it goes over HTTPS only where it was given over HTTPS."""
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        """Tell whether the cookie shall be marked Secure."""
+        return request.is_secure
+
+
+def create_app(
+    settings: Settings | None = None,
+    endpoints: Mapping[str, Endpoint] | None = None,
+    celery: Celery | None = None,
+    store: JobStore | None = None,
+) -> Flask:
+    """Build the HTTP API.
+
+    Connections are opened by the first request that needs them, so the app may be built before a fork.
+
+    Args:
+        settings: how this installation runs; default: from the environment.
+        endpoints: all endpoints by name; default: of the endpoint folders.
+        celery: publishes jobs; default: one for the settings' broker.
+        store: the job store; default: one for the settings' store.
+
+    Raises:
+        SettingsError: the settings are wrong.
+        EndpointFileError: an endpoint file is wrong.
+    """
+    settings = settings or Settings.from_env()
+    found = load_endpoints(settings.endpoint_folders) if endpoints is None else endpoints
+    secret = settings.secret_key or read_or_create(settings.home / "secret-key")
+    store = store or JobStore.from_url(settings.store_url)
+
+    app = Flask(__name__.partition(".")[0], static_folder=None)
+    app.extensions[EXTENSION] = Services(
+        settings=settings,
+        endpoints=found,
+        celery=celery or create_celery(settings, found),
+        store=store,
+        replies=ReplyListener(store),
+        auth=Authenticator(_keys(settings, found, secret), secret),
+    )
+    _configure(app, settings, secret)
+    app.url_map.converters["endpoint"] = endpoint_converter(found)
+    errors.init_errors(app)
+    headers.init_headers(app)
+    auth.init_auth(app)
+    for module in (health, endpoint_views, jobs):
+        app.register_blueprint(module.blueprint)
+    return app
+
+
+def _configure(app: Flask, settings: Settings, secret: str) -> None:
+    app.config.update(
+        SECRET_KEY=secret,
+        MAX_CONTENT_LENGTH=settings.max_body_size,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=timedelta(seconds=SESSION_LIFETIME),
+    )
+    app.url_map.merge_slashes = False  # an unknown path is answered by 404, never by a redirect
+    app.session_interface = SessionCookie()
+    if isinstance(app.json, DefaultJSONProvider):
+        app.json.sort_keys = False
+        app.json.ensure_ascii = False
+        app.json.compact = True
+
+
+def _keys(settings: Settings, found: Mapping[str, Endpoint], secret: str) -> KeyRing:
+    keys = KeyRing.load(secret, found, settings.demo_key_file if settings.demo_key else None)
+    if not len(keys):
+        logger.warning("there is no API key: nobody can submit a job")
+    return keys

@@ -1,0 +1,50 @@
+"""What every request works with, kept at the app: no module of `app` holds state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from celery import Celery
+from flask import current_app, request
+
+from app.tokens import Authenticator
+from schemas import Endpoint
+from tasks.replies import ReplyListener
+from tasks.settings import Settings
+from tasks.store import JobStore
+
+EXTENSION = "stoker"
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one API process.
+
+    Attributes:
+        settings: how this installation runs.
+        endpoints: all endpoints by name.
+        celery: publishes jobs.
+        store: jobs, results, workers.
+        replies: hands results to the requests that wait for them.
+        auth: tells which API key a credential stands for.
+    """
+
+    settings: Settings
+    endpoints: Mapping[str, Endpoint]
+    celery: Celery
+    store: JobStore
+    replies: ReplyListener
+    auth: Authenticator
+
+
+def services() -> Services:
+    """Give the services of the current app."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found
+
+
+def called_endpoint() -> Endpoint | None:
+    """Give the endpoint that the URL of the current request names, if it names one."""
+    found = (request.view_args or {}).get("endpoint")
+    return found if isinstance(found, Endpoint) else None
