@@ -14,6 +14,8 @@ from tasks.errors import BrokerUnavailable
 from tasks.jobs import Job
 from tasks.store import JobStore
 
+ATTEMPTS = 3
+
 
 def submit(
     celery: Celery,
@@ -69,17 +71,25 @@ def submit(
 
 
 def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:
+    """Publish and wait for the broker's confirm.
+
+    A kept connection may have gone stale since it was last used (the broker restarted), so a failure is
+    tried again on a fresh one. Should both messages arrive, the worker drops the second by its job id.
+    """
     connection_errors = celery.amqp.producer_pool.connections.connection.connection_errors
-    try:
-        celery.tasks[endpoint.task_name].apply_async(
-            (job.to_wire(),),
-            task_id=job.id,
-            retry=False,
-            argsrepr=f"({job.id},)",  # what Flower and the logs show: never a prompt
-            kwargsrepr="{}",
-        )
-    except (KombuError, OSError, *connection_errors) as error:
-        raise BrokerUnavailable(f"the message broker did not take the job: {error}") from error
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            celery.tasks[endpoint.task_name].apply_async(
+                (job.to_wire(),),
+                task_id=job.id,
+                retry=False,
+                argsrepr=f"({job.id},)",  # what Flower and the logs show: never a prompt
+                kwargsrepr="{}",
+            )
+            return
+        except (KombuError, OSError, *connection_errors) as error:
+            if attempt == ATTEMPTS:
+                raise BrokerUnavailable(f"the message broker did not take the job: {error}") from error
 
 
 def ping_broker(celery: Celery) -> None:

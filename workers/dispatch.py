@@ -332,6 +332,8 @@ class Dispatcher(threading.Thread):
             if send and late:
                 self._table.ended(run.number)
                 self._results.append((run, lapsed(run.job, now), Outcome(run.number)))
+            elif send and run.job.endpoint not in self._endpoints:
+                self._fail(run, f"This worker has no model for endpoint {run.job.endpoint}")
             elif send:
                 self._sends.append(run)
             for delivery in answered:

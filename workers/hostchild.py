@@ -113,8 +113,14 @@ def _runner(endpoint: Endpoint, models: dict[str, Model], emit: Any) -> Runner:
 
 
 def _describe(models: dict[str, Model]) -> dict[str, Any]:
-    """Give what the first model says of itself."""
-    return next((dict(getattr(model, "description", {})) for model in models.values()), {})
+    """Give what the first model says of itself, by the names of AIME's endpoint details."""
+    names = ("label", "quantization", "size", "family", "type", "repo_name")
+    return {
+        name: value
+        for model in list(models.values())[:1]
+        for name in names
+        if (value := getattr(model, f"model_{name}", None)) is not None
+    }
 
 
 def _read(connection: Connection, loop: ModelLoop) -> None:

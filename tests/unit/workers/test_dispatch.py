@@ -1,0 +1,311 @@
+"""The desk between broker, store and model host, with a host and a store that the tests play."""
+
+import dataclasses
+import queue
+import threading
+import time
+
+import pytest
+
+from tasks.errors import StoreUnavailable
+from tasks.jobs import Job, JobState, WorkerInfo
+from workers.dispatch import Answer, Dispatcher, Fatal
+from workers.messages import Died, Done, Dropped, Jobs, LoadFailed, Outcome, Ready, Recall, Report, Started, Stop
+
+WAIT = 5
+
+
+@dataclasses.dataclass
+class FakeEndpoint:
+    name: str = "echo"
+    max_runtime: float = 600.0
+
+
+class FakeHost:
+    pid = 4711
+
+    def __init__(self, on_message):
+        self.say = on_message
+        self.heard = queue.SimpleQueue()
+        self.killed = threading.Event()
+
+    def send(self, message):
+        self.heard.put(message)
+        if isinstance(message, Stop):
+            self.say(Died("exit status 0"))
+
+    def kill(self):
+        if not self.killed.is_set():
+            self.killed.set()
+            self.say(Died("killed by SIGKILL"))
+
+    def next(self, kind):
+        message = self.heard.get(timeout=WAIT)
+        assert isinstance(message, kind), message
+        return message
+
+    def run(self, items, **outcome):
+        numbers = [item.number for item in items]
+        self.say(Started(numbers))
+        self.say(Done([Outcome(n, **(outcome or {"outputs": {"n": n}})) for n in numbers], 0.01))
+
+
+class FakeStore:
+    def __init__(self):
+        self.down = False
+        self.records, self.log, self.known = {}, [], {}
+
+    def _check(self):
+        if self.down:
+            raise StoreUnavailable("down")
+
+    def states(self, ids):
+        self._check()
+        return [self.known.get(i, JobState.QUEUED) for i in ids]
+
+    def start(self, jobs, worker, now):
+        self._check()
+        self.log += [("start", job.id) for job in jobs]
+
+    def report(self, progress):
+        self._check()
+        self.log += [("report", job.id, p.percent) for job, p in progress]
+
+    def finish(self, results):
+        self._check()
+        for job, result, _ in results:
+            self.log.append(("finish", job.id, result.state))
+            self.records[job.id] = result
+        return [True] * len(results)
+
+    def announce(self, info, queues, now):
+        self._check()
+
+    retire = announce_nothing = lambda self, *args: None
+
+
+class Desk:
+    """A dispatcher, its fakes, and what it answered."""
+
+    def __init__(self, **endpoint):
+        self.store, self.hosts, self.answers = FakeStore(), queue.SimpleQueue(), queue.SimpleQueue()
+        self.dispatcher = Dispatcher(
+            self.store,
+            {"echo": FakeEndpoint(**endpoint)},
+            self._spawn,
+            self.answers.put,
+            WorkerInfo("w@host"),
+            ["echo_cpu"],
+        )
+        self.dispatcher.start()
+        self.host = self.next_host()
+        self.host.say(Ready(0.1, {}))
+
+    def _spawn(self, on_message):
+        host = FakeHost(on_message)
+        self.hosts.put(host)
+        return host
+
+    def next_host(self):
+        return self.hosts.get(timeout=WAIT)
+
+    def arrive(self, delivery, job_id, deadline=None):
+        now = time.time()
+        job = Job(job_id, "echo", "echo_cpu", {"x": 1}, "owner", now, deadline or now + 60, 10.0)
+        self.dispatcher.arrive(delivery, job)
+
+    def items(self, count):
+        items = []
+        while len(items) < count:
+            items += self.host.next(Jobs).items
+        return items
+
+    def answered(self, count=1):
+        """The next `count` final answers, notes of a start left out."""
+        final = []
+        while len(final) < count:
+            answer = self.answers.get(timeout=WAIT)
+            if isinstance(answer, Fatal) or not answer.started:
+                final.append(answer)
+        return final
+
+
+@pytest.fixture
+def desk():
+    made = []
+
+    def make(**endpoint):
+        made.append(Desk(**endpoint))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.dispatcher.kill()
+        one.dispatcher.join(WAIT)
+        assert not one.dispatcher.is_alive()
+
+
+def test_result_is_stored_before_the_delivery_is_answered(desk):
+    d = desk()
+    d.arrive(1, "a")
+    d.host.run(d.items(1))
+    (answer,) = d.answered()
+    assert answer.delivery == 1 and answer.error is None and answer.run_time >= 0
+    assert d.store.records["a"].state is JobState.DONE
+    assert d.store.log == [("start", "a"), ("finish", "a", JobState.DONE)]
+
+
+def test_nothing_is_answered_while_the_store_is_down_and_all_is_once_it_is_back(desk):
+    d = desk()
+    d.arrive(1, "a")
+    items = d.items(1)
+    d.store.down = True
+    d.host.run(items)
+    assert d.answers.get(timeout=WAIT) == Answer(1, started=True)
+    with pytest.raises(queue.Empty):
+        d.answers.get(timeout=0.3)
+    d.store.down = False
+    assert d.answered()[0].result == "done"
+
+
+def test_failed_job_is_answered_with_its_error(desk):
+    d = desk()
+    d.arrive(1, "a")
+    d.host.run(d.items(1), error="ValueError: no")
+    assert d.answered()[0].error == "ValueError: no"
+    assert d.store.records["a"].state is JobState.FAILED
+
+
+def test_job_that_ended_before_is_answered_and_not_run_again(desk):
+    d = desk()
+    d.store.known["a"] = JobState.DONE
+    d.arrive(1, "a")
+    assert d.answered()[0].delivery == 1
+    assert d.host.heard.empty() and not d.store.log
+
+
+def test_job_past_its_deadline_lapses_without_a_run(desk):
+    d = desk()
+    d.arrive(1, "a", deadline=1.0)
+    assert "lapsed" in d.answered()[0].error
+    assert d.store.records["a"].state is JobState.LAPSED and d.host.heard.empty()
+
+
+def test_job_that_was_running_when_its_worker_died_runs_alone(desk):
+    d = desk()
+    d.store.known["a"] = JobState.PROCESSING
+    d.arrive(1, "a")
+    assert d.items(1)[0].alone
+
+
+def test_last_progress_is_written_before_the_result(desk):
+    d = desk()
+    d.arrive(1, "a")
+    (item,) = d.items(1)
+    d.host.say(Started([item.number]))
+    for percent in (10, 20, 90):
+        d.host.say(Report(item.number, percent, {}))
+    d.host.say(Done([Outcome(item.number, outputs={})], 0.1))
+    d.answered()
+    reports = [entry for entry in d.store.log if entry[0] == "report"]
+    assert reports[-1] == ("report", "a", 90) and d.store.log[-1][0] == "finish"
+
+
+def test_host_that_dies_idle_is_replaced(desk):
+    d = desk()
+    d.host.say(Died("killed by SIGKILL"))
+    d.host = d.next_host()
+    d.arrive(1, "a")
+    d.host.run(d.items(1))
+    assert d.answered()[0].error is None
+
+
+def test_jobs_on_a_host_that_dies_run_again_alone_and_the_others_as_they_were(desk):
+    d = desk()
+    for n, name in enumerate("abc", 1):
+        d.arrive(n, name)
+    items = d.items(3)
+    d.host.say(Started([items[0].number, items[1].number]))
+    d.host.say(Died("killed by SIGSEGV"))
+    d.host = d.next_host()
+    again = d.items(3)
+    assert {item.job_id: item.alone for item in again} == {"a": True, "b": True, "c": False}
+    d.host.run(again)
+    assert {answer.delivery for answer in d.answered(3)} == {1, 2, 3}
+
+
+def test_job_that_kills_its_host_alone_twice_is_failed_with_the_reason(desk):
+    d = desk()
+    d.arrive(1, "poison")
+    for _ in range(2):
+        (item,) = d.items(1)
+        d.host.say(Started([item.number]))
+        d.host.say(Died("killed by SIGSEGV"))
+        d.host = d.next_host()
+    assert "SIGSEGV" in d.answered()[0].error
+    assert d.host.heard.empty()
+
+
+def test_batch_that_exceeds_max_runtime_is_killed_and_its_only_job_failed_at_once(desk):
+    d = desk(max_runtime=0.05)
+    d.arrive(1, "slow")
+    (item,) = d.items(1)
+    d.host.say(Started([item.number]))
+    assert d.host.killed.wait(WAIT)
+    assert "max_runtime" in d.answered()[0].error
+
+
+def test_lost_connection_recalls_and_the_new_delivery_gets_the_answer(desk):
+    d = desk()
+    d.arrive(1, "a")
+    d.arrive(2, "b")
+    items = {item.job_id: item.number for item in d.items(2)}
+    d.host.say(Started([items["a"]]))
+    while not d.store.log:
+        time.sleep(0.001)
+    d.dispatcher.connection_lost()
+    assert d.host.next(Recall).numbers == [items["b"]]
+    d.host.say(Dropped([items["b"]]))
+    d.arrive(3, "b")
+    d.arrive(4, "a")
+    (again,) = d.items(1)
+    assert again.job_id == "b"
+    d.host.say(Done([Outcome(items["a"], outputs={})], 0.1))
+    assert d.answered()[0].delivery == 4
+    d.host.run([again])
+    assert d.answered()[0].delivery == 3
+
+
+def test_model_that_cannot_be_loaded_ends_the_dispatcher_with_the_reason():
+    d = Desk.__new__(Desk)
+    d.store, d.hosts, d.answers = FakeStore(), queue.SimpleQueue(), queue.SimpleQueue()
+    d.dispatcher = Dispatcher(d.store, {}, d._spawn, d.answers.put, WorkerInfo("w"), ["q"])
+    d.dispatcher.start()
+    host = d.next_host()
+    host.say(LoadFailed("no weights"))
+    host.say(Died("exit status 1"))
+    assert d.answers.get(timeout=WAIT) == Fatal("no weights")
+    d.dispatcher.join(WAIT)
+    assert d.dispatcher.failure == "no weights" and not d.dispatcher.is_alive()
+
+
+def test_shutdown_finishes_the_running_batch_and_answers_nothing_else(desk):
+    d = desk()
+    d.arrive(1, "a")
+    d.arrive(2, "b")
+    items = d.items(2)
+    d.host.say(Started([items[0].number]))
+    d.host.say(Done([Outcome(items[0].number, outputs={})], 0.1))
+    d.host.say(Dropped([items[1].number]))
+    d.dispatcher.shutdown()
+    d.dispatcher.join(WAIT)
+    assert [a.delivery for a in d.answered(1)] == [1] and d.answers.empty()
+    assert "b" not in d.store.records
+
+
+def test_dropped_job_is_sent_again_unless_the_worker_is_stopping(desk):
+    d = desk()
+    d.arrive(1, "a")
+    (item,) = d.items(1)
+    d.host.say(Dropped([item.number]))
+    assert d.items(1)[0].job_id == "a"
