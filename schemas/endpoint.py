@@ -82,9 +82,7 @@ class Endpoint:
         """Name of the Celery task that stands for this endpoint."""
         return f"infer.{self.name}"
 
-    def load_inputs(
-        self, raw: Mapping[str, Any], *, from_query: bool = False
-    ) -> dict[str, Any]:
+    def load_inputs(self, raw: Mapping[str, Any], *, from_query: bool = False) -> dict[str, Any]:
         """Check the inputs of a request and convert them.
 
         Args:

@@ -16,36 +16,12 @@ from schemas.outputs import RESERVED_OUTPUTS, read_outputs
 from schemas.tables import Table
 from schemas.values import shown, type_name
 
-RESERVED_NAMES = frozenset(
-    (
-        "admin",
-        "api",
-        "docs",
-        "favicon",
-        "favicon.ico",
-        "healthz",
-        "jobs",
-        "keys",
-        "login",
-        "logout",
-        "metrics",
-        "openapi",
-        "openapi.json",
-        "playground",
-        "progress",
-        "readyz",
-        "robots.txt",
-        "static",
-        "stream_progress",
-        "uploads",
-        "v1",
-        "worker_check_server_status",
-        "worker_job_progress",
-        "worker_job_request",
-        "worker_job_result",
-        "worker_login",
-    )
-)
+_RESERVED_NAMES = """
+admin api docs favicon favicon.ico healthz jobs keys login logout metrics openapi openapi.json
+playground progress readyz robots.txt static stream_progress uploads v1 worker_check_server_status
+worker_job_progress worker_job_request worker_job_result worker_login
+"""
+RESERVED_NAMES = frozenset(_RESERVED_NAMES.split())
 """Words that already have a meaning as the first part of a URL's path."""
 METHODS = ("GET", "POST")
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -53,9 +29,7 @@ QUEUE_NAME = re.compile(r"(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 MODEL_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
-def read_endpoint(
-    values: Mapping[str, Any], path: Path, problems: list[Problem]
-) -> Endpoint | None:
+def read_endpoint(values: Mapping[str, Any], path: Path, problems: list[Problem]) -> Endpoint | None:
     """Read one endpoint file.
 
     Args:
@@ -80,7 +54,9 @@ def read_endpoint(
 
 
 def _read_endpoint_table(table: Table) -> dict[str, Any]:
-    form = "a name for a URL: letters, digits, _ and -, starting with a letter or digit, at most 64 characters"
+    form = (
+        "a name for a URL: letters, digits, _ and -, starting with a letter or digit, at most 64 characters"
+    )
     name = table.text("name", pattern=ENDPOINT_NAME, form=form)
     if "name" not in table.values:
         table.report("name", "is missing")
@@ -99,9 +75,7 @@ def _read_endpoint_table(table: Table) -> dict[str, Any]:
         "max_queue_length": table.integer("max_queue_length", default=1000, at_least=1),
         "max_time_in_queue": table.number("max_time_in_queue", default=3600, above=0),
         "result_lifetime": table.number("result_lifetime", default=900, above=0),
-        "job_inactivity_timeout": table.number(
-            "job_inactivity_timeout", default=360, above=0
-        ),
+        "job_inactivity_timeout": table.number("job_inactivity_timeout", default=360, above=0),
         "provide_worker_meta_data": table.flag("provide_worker_meta_data"),
     }
     table.ignore("example")  # read with the inputs, by whose rules it is checked
@@ -116,14 +90,10 @@ def _read_methods(table: Table) -> tuple[str, ...]:
     if not isinstance(methods, list) or not methods:
         table.report("methods", 'must be a list of "GET" and "POST"')
         return METHODS
-    given = [
-        method.upper() if isinstance(method, str) else method for method in methods
-    ]
+    given = [method.upper() if isinstance(method, str) else method for method in methods]
     for method in given:
         if method not in METHODS:
-            table.report(
-                "methods", f'{shown(method)} is not possible: only "GET" and "POST" are'
-            )
+            table.report("methods", f'{shown(method)} is not possible: only "GET" and "POST" are')
     return tuple(method for method in METHODS if method in given)
 
 
@@ -139,9 +109,7 @@ def _read_worker_table(table: Table) -> dict[str, Any]:
             "queue",
             "is missing: name the queue of the workers that serve this endpoint",
         )
-    model = table.text(
-        "model", pattern=MODEL_NAME, form='of the form "package.module:Class"'
-    )
+    model = table.text("model", pattern=MODEL_NAME, form='of the form "package.module:Class"')
     settings = {
         "queue": queue,
         "model": model,
@@ -166,8 +134,7 @@ def _read_clients_table(table: Table) -> tuple[bool, dict[str, Any]]:
     settings = {
         "authorization_keys": dict(keys.values),
         # 0 stands for "no limit", as an absent key does.
-        "client_request_limit": table.integer("client_request_limit", at_least=0)
-        or None,
+        "client_request_limit": table.integer("client_request_limit", at_least=0) or None,
     }
     in_clients = table.flag("provide_worker_meta_data")
     table.ignore("authorization")  # of older files of AIME
@@ -218,9 +185,7 @@ def _read_example(top: Table, schema: InputSchema | None) -> Mapping[str, Any] |
         top.ignore("EXAMPLE")
         return None
     if len(tables) > 1:
-        tables[0].report(
-            None, "the example stands twice: keep this table or ENDPOINT.example"
-        )
+        tables[0].report(None, "the example stands twice: keep this table or ENDPOINT.example")
     if schema is not None:
         try:
             schema.load(tables[0].values)

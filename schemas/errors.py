@@ -61,18 +61,14 @@ class InputError(SchemaError):
         messages: all sentences in one list; unknown parameters come first, in one sentence.
     """
 
-    def __init__(
-        self, errors: Mapping[str, Sequence[str]], unknown: Collection[str] = ()
-    ) -> None:
+    def __init__(self, errors: Mapping[str, Sequence[str]], unknown: Collection[str] = ()) -> None:
         """Make the error.
 
         Args:
             errors: name of an input -> what is wrong with it.
             unknown: those names in `errors` that the endpoint does not know.
         """
-        self.errors: dict[str, list[str]] = {
-            name: list(texts) for name, texts in errors.items()
-        }
+        self.errors: dict[str, list[str]] = {name: list(texts) for name, texts in errors.items()}
         self.messages: list[str] = [unknown_parameters(unknown)] if unknown else []
         for name, texts in self.errors.items():
             if name not in unknown:

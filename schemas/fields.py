@@ -71,11 +71,7 @@ class Parameter(fields.Field[Any]):
         plain = default is missing or not isinstance(default, (list, dict))
         super().__init__(
             required=required,
-            load_default=missing
-            if required
-            else default
-            if plain
-            else lambda: copy.deepcopy(default),
+            load_default=missing if required else default if plain else lambda: copy.deepcopy(default),
             data_key=name,
             attribute=name,
             error_messages={"required": f"Missing required argument: {name}"},
@@ -114,9 +110,7 @@ class Text(Parameter):
 
     wanted = "string"
 
-    def __init__(
-        self, name: str, *, max_length: int | None = None, **common: Any
-    ) -> None:
+    def __init__(self, name: str, *, max_length: int | None = None, **common: Any) -> None:
         super().__init__(name, **common)
         self.max_length = max_length
 
@@ -200,9 +194,7 @@ class Number(Parameter):
         elif align is not None and align <= 0:
             table.report("align", f"{align} is not a step: it must be greater than 0")
         elif align is not None and _aligned_up(low, align) > _exact(high):
-            table.report(
-                "align", f"no multiple of {align} lies between {low} and {high}"
-            )
+            table.report("align", f"no multiple of {align} lies between {low} and {high}")
 
     def convert(self, value: Any) -> float:
         number = self.parse(value)
@@ -230,11 +222,7 @@ class Number(Parameter):
     def _aligned(self, number: float) -> float:
         assert self.align is not None
         down = _exact(number) // _exact(self.align) * _exact(self.align)
-        return self.plain(
-            down
-            if down >= _exact(self.minimum)
-            else _aligned_up(self.minimum, self.align)
-        )
+        return self.plain(down if down >= _exact(self.minimum) else _aligned_up(self.minimum, self.align))
 
     @staticmethod
     def plain(number: Fraction) -> float:
@@ -269,9 +257,7 @@ class Number(Parameter):
         return value if number is None else number
 
     def _refuse_infinite(self, value: object) -> NoReturn:
-        raise ValidationError(
-            f"Invalid argument {self.title}={shown(value)}. Expected: a finite number!"
-        )
+        raise ValidationError(f"Invalid argument {self.title}={shown(value)}. Expected: a finite number!")
 
 
 class Integer(Number):
@@ -362,9 +348,7 @@ class Selection(Parameter):
         # In Python True == 1; here they are two values.
         self._values = {(isinstance(value, bool), value): value for value in supported}
         if self.from_query:
-            self._values |= {
-                (False, json.dumps(v)): v for v in supported if not isinstance(v, str)
-            }
+            self._values |= {(False, json.dumps(v)): v for v in supported if not isinstance(v, str)}
 
     @classmethod
     def rules(cls, table: Table) -> dict[str, Any]:
@@ -376,8 +360,7 @@ class Selection(Parameter):
         elif not supported:
             table.report("supported", "is empty: list the values that may be chosen")
         elif not all(
-            isinstance(v, str) or (isinstance(v, (int, float)) and math.isfinite(v))
-            for v in supported
+            isinstance(v, str) or (isinstance(v, (int, float)) and math.isfinite(v)) for v in supported
         ):
             table.report("supported", "may hold only strings, numbers and bools")
         return {"supported": supported}
@@ -408,9 +391,7 @@ class Json(Parameter):
         try:
             return as_json(value)
         except NotJson as error:
-            raise ValidationError(
-                f"Invalid argument {self.title}={shown(value)}: it {error}!"
-            ) from None
+            raise ValidationError(f"Invalid argument {self.title}={shown(value)}: it {error}!") from None
 
     def _read(self, text: str) -> Any:
         if not text.strip():

@@ -54,17 +54,11 @@ def load_endpoints(folders: Sequence[Path]) -> dict[str, Endpoint]:
 def _find(folders: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
     for folder in map(Path, folders):
         if not folder.is_dir():
-            reason = (
-                "is not a folder"
-                if folder.exists()
-                else "this folder of endpoint files does not exist"
-            )
+            reason = "is not a folder" if folder.exists() else "this folder of endpoint files does not exist"
             problems.append(Problem(folder, "", None, reason))
             continue
         # Hidden files are an editor's.
-        yield from sorted(
-            path for path in folder.glob("*.toml") if not path.name.startswith(".")
-        )
+        yield from sorted(path for path in folder.glob("*.toml") if not path.name.startswith("."))
         yield from sorted(folder.rglob(AIME_NAME))
 
 
@@ -80,9 +74,7 @@ def _read_toml(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        problems.append(
-            Problem(path, "", None, f"cannot be read: {error.strerror or error}")
-        )
+        problems.append(Problem(path, "", None, f"cannot be read: {error.strerror or error}"))
     except UnicodeDecodeError:
         problems.append(Problem(path, "", None, "is not UTF-8 text"))
     except (ValueError, RecursionError) as error:

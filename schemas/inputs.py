@@ -15,58 +15,20 @@ from schemas.fields import TYPES, Parameter
 from schemas.tables import Table
 from schemas.values import LONGEST_SHOWN, shown, type_name
 
-RESERVED_INPUTS = frozenset(
-    {"key", "client_session_auth_key", "wait_for_result", "job_id"}
-)
+RESERVED_INPUTS = frozenset({"key", "client_session_auth_key", "wait_for_result", "job_id"})
 """Names with a meaning of their own in a request."""
-NOT_YET = frozenset(
-    (
-        "image",
-        "image_list",
-        "audio",
-        "audio_list",
-        "video",
-        "video_list",
-        "chat_context",
-        "text_context",
-    )
-)
+_NOT_YET = """
+image image_list audio audio_list video video_list chat_context text_context
+"""
+NOT_YET = frozenset(_NOT_YET.split())
 """Types of inputs that are known and cannot be served yet."""
-PARAMETER_KEYS = frozenset(
-    (
-        "type",
-        "required",
-        "default",
-        "minimum",
-        "min",
-        "maximum",
-        "max",
-        "align",
-        "max_length",
-        "supported",
-        "auto_convert",
-        "title",
-        "description",
-        "format",
-        "color_space",
-        "size",
-        "resize_method",
-        "keep_aspect_ratio",
-        "sample_rate",
-        "channels",
-        "sample_bit_depth",
-        "audio_bit_rate",
-        "video_bit_rate",
-        "duration",
-        "audio_codec",
-        "video_codec",
-        "input_temp_file",
-        "output_temp_file",
-        "check_conversion",
-        "support",
-        "param",
-    )
-)
+_PARAMETER_KEYS = """
+type required default minimum min maximum max align max_length supported auto_convert title
+description format color_space size resize_method keep_aspect_ratio sample_rate channels
+sample_bit_depth audio_bit_rate video_bit_rate duration audio_codec video_codec input_temp_file
+output_temp_file check_conversion support param
+"""
+PARAMETER_KEYS = frozenset(_PARAMETER_KEYS.split())
 """Every key that a table of some input or output may have."""
 PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 PARAMETER_FORM = "a name: letters, digits, _ and -, starting with a letter or _, at most 64 characters"
@@ -82,9 +44,7 @@ class ParameterPair:
     query: Parameter
 
 
-def read_parameters(
-    tables: Table, reserved: frozenset[str] = RESERVED_INPUTS
-) -> dict[str, ParameterPair]:
+def read_parameters(tables: Table, reserved: frozenset[str] = RESERVED_INPUTS) -> dict[str, ParameterPair]:
     """Read the tables of INPUTS or SESSION.VARS; the wrong ones are reported and left out."""
     pairs = {}
     for name in tables.values:
@@ -92,9 +52,7 @@ def read_parameters(
         if not PARAMETER_NAME.fullmatch(name):
             tables.report(name, f"{shown(name)} is not {PARAMETER_FORM}")
         elif name in reserved:
-            tables.report(
-                name, "this name is reserved: it has a meaning of its own in a request"
-            )
+            tables.report(name, "this name is reserved: it has a meaning of its own in a request")
         elif pair := _read_parameter(name, table):
             pairs[name] = pair
     return pairs
@@ -126,9 +84,7 @@ def _read_parameter(name: str, table: Table) -> ParameterPair | None:
             table.report("default", " ".join(map(str, error.messages)))
             return None
     common = {"required": required, "default": default, "auto_convert": auto_convert}
-    return ParameterPair(
-        kind(name, **rules, **common), kind(name, **rules, **common, from_query=True)
-    )
+    return ParameterPair(kind(name, **rules, **common), kind(name, **rules, **common, from_query=True))
 
 
 def _no_such_type(word: str) -> str:
@@ -153,18 +109,14 @@ class InputSchema:
         self._body = _schema({name: pair.body for name, pair in pairs.items()})
         self._query = _schema({name: pair.query for name, pair in pairs.items()})
 
-    def load(
-        self, raw: Mapping[str, Any], *, from_query: bool = False
-    ) -> dict[str, Any]:
+    def load(self, raw: Mapping[str, Any], *, from_query: bool = False) -> dict[str, Any]:
         """Check and convert a request's inputs; see `Endpoint.load_inputs`.
 
         Raises:
             InputError: with all that is wrong.
         """
         if not isinstance(raw, Mapping):
-            raise InputError(
-                {"inputs": [f"Expected: an object of inputs but got {type_name(raw)}!"]}
-            )
+            raise InputError({"inputs": [f"Expected: an object of inputs but got {type_name(raw)}!"]})
         given = {name: value for name, value in raw.items() if value is not None}
         unknown = [name for name in given if name not in self._names]
         schema = self._query if from_query else self._body
@@ -189,6 +141,6 @@ def _input_error(unknown: list[str], errors: Mapping[str, list[str]]) -> InputEr
 
 def _schema(parameters: Mapping[str, Parameter]) -> Schema:
     # Attribute names of the class are made up, so that none collides with marshmallow's own ("Meta").
-    return Schema.from_dict(
-        {f"input_{i}": field for i, field in enumerate(parameters.values())}
-    )(unknown=EXCLUDE)
+    return Schema.from_dict({f"input_{i}": field for i, field in enumerate(parameters.values())})(
+        unknown=EXCLUDE
+    )

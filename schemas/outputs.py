@@ -50,9 +50,7 @@ class MediaListOutput(Output):
     """A list of data URLs."""
 
     def encode(self, value: Any) -> Any:
-        if value is not None and not (
-            isinstance(value, list) and all(isinstance(v, str) for v in value)
-        ):
+        if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
             raise NotJson("must be a list of strings (data URLs)")
         return value
 
@@ -83,9 +81,7 @@ def read_outputs(tables: Table, reserved: frozenset[str] = NO_NAMES) -> OutputSc
         if not PARAMETER_NAME.fullmatch(name):
             tables.report(name, f"{shown(name)} is not {PARAMETER_FORM}")
         elif name in reserved:
-            tables.report(
-                name, "this name is reserved: it has a meaning of its own in an answer"
-            )
+            tables.report(name, "this name is reserved: it has a meaning of its own in an answer")
         else:
             kind = _read_type(table)
             outputs[f"output_{len(outputs)}"] = kind(data_key=name, attribute=name)
@@ -100,11 +96,7 @@ def _read_type(table: Table) -> type[Output]:
         table.report(
             "type",
             f'unknown type "{word}": '
-            + (
-                f'did you mean "{near[0]}"?'
-                if near
-                else f"known types are {', '.join(OUTPUT_TYPES)}"
-            ),
+            + (f'did you mean "{near[0]}"?' if near else f"known types are {', '.join(OUTPUT_TYPES)}"),
         )
     # The other keys describe the output to clients and to the code that encodes media.
     table.ignore(*sorted(PARAMETER_KEYS))

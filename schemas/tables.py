@@ -20,9 +20,7 @@ class Table:
     wrong is added to the list of problems, so that one pass finds them all.
     """
 
-    def __init__(
-        self, values: Mapping[str, Any], name: str, file: Path, problems: list[Problem]
-    ) -> None:
+    def __init__(self, values: Mapping[str, Any], name: str, file: Path, problems: list[Problem]) -> None:
         """Start to read a table.
 
         Args:
@@ -108,9 +106,7 @@ class Table:
             self._wrong_type(key, "an integer", value)
             return default
         if at_least is not None and value < at_least:
-            self.report(
-                key, f"{shown(value)} is too low: at least {at_least} is needed"
-            )
+            self.report(key, f"{shown(value)} is too low: at least {at_least} is needed")
             return default
         return value
 
@@ -141,14 +137,10 @@ class Table:
             self.report(key, f"{shown(value)} is not a finite number")
             return default
         if above is not None and value <= above:
-            self.report(
-                key, f"{shown(value)} is too low: it must be greater than {above:g}"
-            )
+            self.report(key, f"{shown(value)} is too low: it must be greater than {above:g}")
             return default
         if at_least is not None and value < at_least:
-            self.report(
-                key, f"{shown(value)} is too low: at least {at_least:g} is needed"
-            )
+            self.report(key, f"{shown(value)} is too low: at least {at_least:g} is needed")
             return default
         return value
 
@@ -176,12 +168,10 @@ class Table:
             if key in elsewhere:
                 self.report(key, why)
                 continue
-            near = difflib.get_close_matches(
-                key.lower(), self._known, n=1
-            ) or difflib.get_close_matches(key.upper(), self._known, n=1)
-            self.report(
-                key, "unknown key" + (f': did you mean "{near[0]}"?' if near else "")
+            near = difflib.get_close_matches(key.lower(), self._known, n=1) or difflib.get_close_matches(
+                key.upper(), self._known, n=1
             )
+            self.report(key, "unknown key" + (f': did you mean "{near[0]}"?' if near else ""))
 
     def _wrong_type(self, key: str, wanted: str, value: object) -> None:
         self.report(key, f"must be {wanted}, not {type_name(value)}")

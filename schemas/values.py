@@ -106,9 +106,7 @@ def as_json(value: Any, depth: int = 0) -> Any:
         return {_name(key): as_json(item, depth + 1) for key, item in value.items()}
     if callable(getattr(value, "tolist", None)):
         return as_json(_plain(value), depth + 1)
-    raise NotJson(
-        f"holds a value of type {type(value).__name__}, which JSON does not have"
-    )
+    raise NotJson(f"holds a value of type {type(value).__name__}, which JSON does not have")
 
 
 def _scalar(value: str | float) -> str | float:
@@ -137,9 +135,7 @@ def _list(values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
 
 def _name(key: object) -> str:
     if not isinstance(key, str):
-        raise NotJson(
-            f"holds an object with a key of type {type(key).__name__}: keys must be strings"
-        )
+        raise NotJson(f"holds an object with a key of type {type(key).__name__}: keys must be strings")
     return str(_scalar(key))
 
 
@@ -147,6 +143,4 @@ def _plain(value: Any) -> Any:
     try:
         return value.tolist()
     except Exception as error:  # foreign code: whatever it raises means the same here
-        raise NotJson(
-            f"holds a {type(value).__name__} that cannot be read: {error}"
-        ) from error
+        raise NotJson(f"holds a {type(value).__name__} that cannot be read: {error}") from error
