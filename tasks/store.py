@@ -86,7 +86,7 @@ class JobStore:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        self._redis = client
+        self._redis: Any = client  # redis-py's annotations mix what its sync and async clients give
         self._add = client.register_script(_ADD)
         self._start = client.register_script(_START)
         self._progress = client.register_script(_PROGRESS)
@@ -175,16 +175,16 @@ class JobStore:
     def queue_length(self, queue: str) -> int:
         """Count the jobs that wait in `queue`."""
         with _translated():
-            return int(self._redis.zcard(_waiting_key(queue)))  # type: ignore[arg-type]
+            return int(self._redis.zcard(_waiting_key(queue)))
 
     def lapse(self, queue: str, now: float) -> None:
         """End the oldest waiting jobs of `queue` whose deadline has passed."""
         with _translated():
             ids = self._redis.zrange(_waiting_key(queue), 0, SWEEP - 1)
             pipeline = self._redis.pipeline(transaction=False)
-            for job_id in ids:  # type: ignore[union-attr]
+            for job_id in ids:
                 pipeline.hgetall(_job_key(job_id))
-            records = list(zip(ids, pipeline.execute(), strict=True))  # type: ignore[arg-type]
+            records = list(zip(ids, pipeline.execute(), strict=True))
             for job_id, record in records:
                 if not record:
                     self._redis.zrem(_waiting_key(queue), job_id)
@@ -273,7 +273,7 @@ class JobStore:
         """Give the stored session variables of one client session at one endpoint."""
         with _translated():
             stored = self._redis.hgetall(_session_key(session, endpoint))
-        return {name: json.loads(value) for name, value in stored.items()}  # type: ignore[union-attr]
+        return {name: json.loads(value) for name, value in stored.items()}
 
     def announce(self, info: WorkerInfo, queues: Iterable[str], now: float) -> None:
         """Record that a worker serves these queues, for `WORKER_LIFETIME` seconds."""
@@ -294,7 +294,7 @@ class JobStore:
         with _translated():
             entries = self._redis.hgetall(_workers_key(queue))
             infos = []
-            for name, text in sorted(entries.items()):  # type: ignore[union-attr]
+            for name, text in sorted(entries.items()):
                 entry = json.loads(text)
                 if entry.pop("until") < now:
                     self._redis.hdel(_workers_key(queue), name)

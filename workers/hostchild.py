@@ -92,7 +92,7 @@ def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
 
 def _find(name: str) -> type[Model]:
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _warm_up(endpoint: Endpoint, model: Model) -> None:

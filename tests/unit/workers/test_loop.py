@@ -1,0 +1,93 @@
+"""The loop of a model host, on a thread, with runners that the tests hold."""
+
+import queue
+import threading
+
+import pytest
+
+from workers.loop import ModelLoop
+from workers.messages import Done, Dropped, Item, Jobs, Outcome, Recall, Started, Stop
+from workers.queueing import Limits
+
+WAIT = 5
+
+
+class HeldRunner:
+    """A runner that ends a batch when the test says so."""
+
+    def __init__(self):
+        self.go = queue.SimpleQueue()
+
+    def run(self, items):
+        self.go.get(timeout=WAIT)
+        return [Outcome(item.number, outputs={}) for item in items]
+
+
+class RunningLoop:
+    def __init__(self):
+        self.said = queue.SimpleQueue()
+        self.runner = HeldRunner()
+        self.loop = ModelLoop({"a": self.runner}, {"a": Limits(2, 0.0)}, self.said.put)
+        self.thread = threading.Thread(target=self.loop.run, daemon=True)
+        self.thread.start()
+
+    def jobs(self, *numbers):
+        self.loop.deliver(Jobs([Item(n, f"job{n}", "a", {}) for n in numbers]))
+
+    def next(self, kind):
+        message = self.said.get(timeout=WAIT)
+        assert isinstance(message, kind), message
+        return message
+
+    def finish_batch(self):
+        self.runner.go.put(None)
+        return [outcome.number for outcome in self.next(Done).outcomes]
+
+
+@pytest.fixture
+def running():
+    loop = RunningLoop()
+    yield loop
+    loop.loop.deliver(Stop())
+    loop.runner.go.put(None)
+    loop.thread.join(WAIT)
+    assert not loop.thread.is_alive()
+
+
+def test_start_is_said_before_the_model_runs(running):
+    running.jobs(1)
+    assert running.next(Started).numbers == [1]
+    assert running.said.empty()
+    assert running.finish_batch() == [1]
+
+
+def test_jobs_that_arrive_while_the_model_runs_form_the_next_batch(running):
+    running.jobs(1)
+    running.next(Started)
+    running.jobs(2)
+    running.jobs(3)
+    running.finish_batch()
+    assert running.next(Started).numbers == [2, 3]
+    running.finish_batch()
+
+
+def test_recalled_job_is_dropped_if_it_has_not_started(running):
+    running.jobs(1)
+    running.next(Started)
+    running.jobs(2, 3)
+    running.loop.deliver(Recall([1, 2]))
+    running.finish_batch()
+    assert running.next(Dropped).numbers == [2]
+    assert running.next(Started).numbers == [3]
+    running.finish_batch()
+
+
+def test_stop_finishes_the_running_batch_and_drops_the_rest(running):
+    running.jobs(1)
+    running.next(Started)
+    running.jobs(2)
+    running.loop.deliver(Stop())
+    assert running.finish_batch() == [1]
+    assert running.next(Dropped).numbers == [2]
+    running.thread.join(WAIT)
+    assert not running.thread.is_alive()

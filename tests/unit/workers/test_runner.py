@@ -1,0 +1,120 @@
+"""One batch on one model."""
+
+import pytest
+
+from schemas import load_endpoints
+from workers.messages import Item
+from workers.models.base import Model
+from workers.runner import Runner
+
+ENDPOINT = """
+[ENDPOINT]
+name = "probe"
+[WORKER]
+queue = "probe_cpu"
+[INPUTS]
+text = { type = "string" }
+[OUTPUTS]
+text = { type = "string" }
+number = { type = "float" }
+[PROGRESS.OUTPUTS]
+so_far = { type = "string" }
+[SESSION.VARS]
+counter = { type = "integer", default = 0 }
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("endpoints")
+    (folder / "probe.toml").write_text(ENDPOINT)
+    return load_endpoints([folder])["probe"]
+
+
+class Scripted(Model):
+    """Does for each job what its text says, and remembers the batches."""
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, jobs):
+        self.batches.append([job["text"] for job in jobs])
+        if any(job["text"] == "raise" for job in jobs):
+            raise ValueError("bad job")
+        return [self._answer(job) for job in jobs]
+
+    def _answer(self, job):
+        if job["text"] == "refuse":
+            return KeyError("refused")
+        if job["text"] == "nan":
+            return {"number": float("nan")}
+        if job["text"] == "nonsense":
+            return 7
+        if job["text"] == "progress":
+            job.report(50, so_far="half", hidden="x")
+        return {"text": job["text"], "hidden": object(), "counter": 3}
+
+
+def run(endpoint, texts, model=None, **hooks):
+    items = [Item(n, f"job{n}", "probe", {"text": text}) for n, text in enumerate(texts, 1)]
+    return Runner(endpoint, model or Scripted(), **hooks).run(items)
+
+
+def test_each_job_gets_its_declared_outputs_and_its_session_variables(endpoint):
+    one, two = run(endpoint, ["a", "b"])
+    assert (one.number, one.outputs, one.session_vars) == (1, {"text": "a"}, {"counter": 3})
+    assert (two.number, two.outputs, two.error) == (2, {"text": "b"}, None)
+
+
+def test_job_that_makes_predict_raise_fails_alone(endpoint):
+    model = Scripted()
+    texts = ["a", "b", "c", "raise", "d", "e", "f", "g"]
+    outcomes = run(endpoint, texts, model)
+    assert [o.error for o in outcomes] == [None] * 3 + ["ValueError: bad job"] + [None] * 4
+    assert [o.outputs["text"] for o in outcomes if not o.error] == [t for t in texts if t != "raise"]
+    assert len(model.batches) <= 7  # halving, not one by one
+
+
+def test_all_jobs_may_fail_each_with_its_reason(endpoint):
+    assert all(o.error == "ValueError: bad job" for o in run(endpoint, ["raise"] * 3))
+
+
+def test_exception_given_back_fails_its_job_without_a_second_run(endpoint):
+    model = Scripted()
+    outcomes = run(endpoint, ["a", "refuse", "b"], model)
+    assert [o.error for o in outcomes] == [None, "KeyError: 'refused'", None]
+    assert len(model.batches) == 1
+
+
+def test_output_that_cannot_be_encoded_fails_its_job_and_is_named(endpoint):
+    bad, good = run(endpoint, ["nan", "a"])
+    assert "number" in bad.error and good.error is None
+
+
+def test_answer_that_is_no_mapping_fails_its_job(endpoint):
+    (outcome,) = run(endpoint, ["nonsense"])
+    assert outcome.error == "Scripted.predict gave a int, not a mapping"
+
+
+def test_wrong_number_of_answers_fails_the_batch_with_both_numbers(endpoint):
+    class Short(Model):
+        def predict(self, jobs):
+            return [{}]
+
+    outcomes = run(endpoint, ["a", "b"], Short())
+    assert {o.error for o in outcomes} == {"Short.predict gave 1 results for 2 jobs"}
+
+
+def test_progress_carries_the_declared_partial_outputs(endpoint):
+    reports = []
+    run(endpoint, ["a", "progress"], report=lambda *report: reports.append(report))
+    assert reports == [(2, 50.0, {"so_far": "half"})]
+
+
+def test_model_sees_which_of_its_jobs_are_canceled(endpoint):
+    class Asks(Model):
+        def predict(self, jobs):
+            return [{"number": float(job.canceled)} for job in jobs]
+
+    outcomes = run(endpoint, ["a", "b"], Asks(), is_canceled=lambda number: number == 2)
+    assert [o.outputs["number"] for o in outcomes] == [0.0, 1.0]
