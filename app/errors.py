@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.services import called_endpoint
@@ -113,14 +113,21 @@ def _unavailable(error: BrokerUnavailable | StoreUnavailable) -> Response:
 
 def _of_flask(error: HTTPException) -> Response:
     status = error.code or 500
-    sentence = f"{error.name}: {error.description}"
-    if status == 413:
-        sentence = f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes"
-    response = answer(ApiError(_CODES.get(status, "malformed_request"), sentence))
+    response = answer(ApiError(_CODES.get(status, "malformed_request"), _sentence(error, status)))
     response.status_code = status
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
+
+
+def _sentence(error: HTTPException, status: int) -> str:
+    if status == 404:
+        return "There is no such endpoint or page; /api/endpoints names the endpoints"
+    if status == 405:
+        return f"Method {request.method} is not allowed here"
+    if status == 413:
+        return f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes"
+    return f"{error.name}: {error.description}"
 
 
 def _internal(error: Exception) -> Response:

@@ -1,0 +1,146 @@
+"""Headers of every answer, internal errors, descriptions and health."""
+
+from typing import Any
+
+import pytest
+
+from app.errors import STATUS
+from tasks.errors import BrokerUnavailable, StoreUnavailable
+from tasks.jobs import WorkerInfo
+from tests.unit.app.fakes import ECHO_KEY
+
+
+def test_an_internal_error_tells_only_the_request_id(
+    client: Any, workers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    workers.refusal = RuntimeError("secret detail")
+    answer = client.post("/echo", json={"key": ECHO_KEY, "text": "hi"}, headers={"X-Request-Id": "abc-1"})
+    assert answer.status_code == 500
+    assert answer.json["code"] == "internal_error"
+    assert answer.json["request_id"] == "abc-1"
+    assert "secret detail" not in answer.text
+    assert "abc-1" in caplog.text
+    assert "secret detail" in caplog.text
+
+
+def test_a_sane_request_id_is_kept_and_others_are_replaced(client: Any) -> None:
+    assert client.get("/healthz", headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
+    for bad in ("", "x" * 65, "a b", "<script>"):
+        made = client.get("/healthz", headers={"X-Request-Id": bad}).headers["X-Request-Id"]
+        assert len(made) == 32
+        assert made != bad
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/echo", "/nope"])
+def test_any_site_may_call_without_cookies(client: Any, path: str) -> None:
+    answer = client.get(path, headers={"Origin": "https://example.org"})
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_options_names_methods_and_headers(client: Any) -> None:
+    answer = client.options("/counter", headers={"Access-Control-Request-Method": "POST"})
+    assert answer.status_code == 204
+    assert answer.headers["Allow"] == "OPTIONS, POST"
+    assert answer.headers["Access-Control-Allow-Methods"] == "OPTIONS, POST"
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert "Content-Type" in answer.headers["Access-Control-Allow-Headers"]
+    assert client.options("/nope").status_code == 404
+
+
+def test_every_code_has_a_status_of_an_error() -> None:
+    assert all(400 <= status < 600 for status in STATUS.values())
+
+
+@pytest.mark.parametrize("path", ["/api/endpoints/echo", "/api/echo"])
+def test_an_endpoint_is_described(client: Any, store: Any, path: str) -> None:
+    store.waiting["echo_cpu"] = 2
+    store.working["echo_cpu"] = [
+        WorkerInfo(
+            "w@a", max_batch_size=4, running=3, description={"gpu_name": "H100", "model": {"label": "M"}}
+        )
+    ]
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.json == {
+        "name": "echo",
+        "title": "Echo",
+        "description": "Gives the text back",
+        "http_methods": ["GET", "POST"],
+        "version": 3,
+        "max_queue_length": 5,
+        "max_time_in_queue": 3600,
+        "free_queue_slots": 3,
+        "category": None,
+        "num_active_workers": 1,
+        "num_workers": 1,
+        "workers": [
+            {
+                "name": "w@a",
+                "state": "processing",
+                "max_batch_size": 4,
+                "free_slots": 1,
+                "gpu_name": "H100",
+                "num_gpus": 0,
+                "framework": None,
+                "framework_version": None,
+                "pytorch_version": None,
+                "model": {
+                    "label": "M",
+                    "quantization": "Unknown",
+                    "size": "Unknown",
+                    "family": "Unknown",
+                    "type": "Unknown",
+                    "repo_name": "Unknown",
+                },
+            }
+        ],
+        "parameter_description": {
+            "input": {
+                "text": {"type": "string", "required": True},
+                "repeat": {"type": "integer", "minimum": 1, "maximum": 9, "default": 1},
+                "client_session_auth_key": {"type": "string"},
+                "key": {"type": "string"},
+                "wait_for_result": {"type": "bool"},
+            },
+            "output": {"text": {"type": "string"}},
+            "progress": {"OUTPUTS": {"status": {"type": "string"}}},
+        },
+    }
+
+
+def test_a_queue_that_is_overfull_has_no_free_slot(client: Any, store: Any) -> None:
+    store.waiting["echo_cpu"] = 9
+    assert client.get("/api/echo").json["free_queue_slots"] == 0
+
+
+def test_the_process_is_alive_whatever_is_down(client: Any, store: Any) -> None:
+    store.down = StoreUnavailable("down")
+    assert client.get("/healthz").status_code == 200
+
+
+def test_ready_means_store_broker_and_workers(
+    client: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.health.ping_broker", lambda celery: None)
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["error"] == ["No worker for queue echo_cpu"]
+    assert answer.json["workers"] == {"echo_cpu": 0}
+    store.working["echo_cpu"] = [WorkerInfo("w@a")]
+    answer = client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json == {"ready": True, "store": True, "broker": True, "workers": {"echo_cpu": 1}}
+
+
+def test_not_ready_names_what_is_down(client: Any, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(celery: Any) -> Any:
+        raise BrokerUnavailable("amqp://user:pw@host")
+
+    monkeypatch.setattr("app.health.ping_broker", fail)
+    store.down = StoreUnavailable("down")
+    answer = client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json["error"] == ["The job store does not answer", "The message broker does not answer"]
+    assert "pw" not in answer.text

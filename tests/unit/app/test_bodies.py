@@ -1,0 +1,98 @@
+"""Whatever bytes arrive, the answer is JSON and says what is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.unit.app.fakes import ECHO_KEY
+
+AUTH = {"Authorization": f"Bearer {ECHO_KEY}"}
+
+
+@pytest.fixture
+def send(client: Any) -> Any:
+    return lambda raw, kind="application/json": client.post(
+        "/echo", data=raw, content_type=kind, headers=AUTH
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{bad",
+        b"[1]",
+        b'"text"',
+        b"null",
+        b"1",
+        b"\xff\xfe",
+        b'{"text": "\xe9"}',
+        b'{"text": NaN}',
+        b'{"text": -Infinity}',
+        b'{"text": ' + b"9" * 5000 + b"}",
+        b'{"text": "\\ud800"}',
+        b'{"\\uDFFF": 1}',
+        b"[" * 5000 + b"]" * 5000,
+        b'{"text": ' + b"[" * 100 + b"]" * 100 + b"}",
+        b'{"text": ' * 30000,
+        '{"text": "hi"}'.encode("utf-16"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(send: Any, workers: Any, raw: bytes) -> None:
+    answer = send(raw)
+    assert answer.status_code == (413 if len(raw) > 100000 else 400)
+    assert answer.json["code"] == ("body_too_large" if len(raw) > 100000 else "malformed_request")
+    assert workers.submitted == []
+
+
+def test_many_small_values_are_not_deep(send: Any) -> None:
+    raw = json.dumps({"text": "hi", "more": [[1]] * 200})
+    assert send(raw).json["code"] == "invalid_input"
+
+
+def test_a_whole_surrogate_pair_is_a_character(send: Any, workers: Any) -> None:
+    assert send(b'{"text": "\\ud83d\\ude00"}').status_code == 200
+    assert workers.submitted[0].inputs["text"] == "😀"
+
+
+def test_the_type_of_the_body_may_be_left_out(client: Any) -> None:
+    assert client.post("/echo", data=b'{"text": "hi"}', headers=AUTH).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
+def test_other_types_of_bodies_are_refused(send: Any, kind: str) -> None:
+    answer = send(b'{"text": "hi"}', kind)
+    assert answer.status_code == 415
+    assert answer.json["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"text=%ff", b"text=a&text=b", b"&".join(b"a=1" for _ in range(2000)), b"t\xff=1"]
+)
+def test_a_malformed_form_is_refused(send: Any, raw: bytes) -> None:
+    assert send(raw, "application/x-www-form-urlencoded").json["code"] == "malformed_request"
+
+
+def test_a_malformed_query_is_refused(client: Any) -> None:
+    assert client.get("/echo?text=%ff", headers=AUTH).json["code"] == "malformed_request"
+
+
+def test_a_large_body_is_refused_with_the_limit(send: Any) -> None:
+    answer = send(json.dumps({"text": "x" * 100000}))
+    assert answer.status_code == 413
+    assert answer.json["error"] == ["The body is larger than 100000 bytes"]
+    assert answer.json["code"] == "body_too_large"
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    raw=st.binary(max_size=200),
+    kind=st.sampled_from(["application/json", "application/x-www-form-urlencoded", ""]),
+)
+def test_no_bytes_break_the_api(client: Any, raw: bytes, kind: str) -> None:
+    answer = client.post("/echo", data=raw, content_type=kind)
+    assert answer.status_code in (400, 401)
+    assert answer.json["success"] is False
