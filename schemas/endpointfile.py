@@ -102,7 +102,7 @@ def _read_worker_table(table: Table) -> dict[str, Any]:
         "queue",
         "job_type",
         pattern=QUEUE_NAME,
-        form='a name of a queue: letters, digits, _, . and -, at most 128 characters, not starting with "amq."',
+        form='a queue\'s name: letters, digits, _, . and -, at most 128 characters, not starting "amq."',
     )
     if not {"queue", "job_type"} & table.values.keys():
         table.report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,8 +66,9 @@ def _find(folders: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:
 def _unique(paths: Iterator[Path]) -> Iterator[Path]:
     seen = set()
     for path in paths:
-        if path.resolve() not in seen:
-            seen.add(path.resolve())
+        real = os.path.realpath(path)
+        if real not in seen:
+            seen.add(real)
             yield path
 
 

@@ -60,7 +60,7 @@ def read_parameters(tables: Table, reserved: frozenset[str] = RESERVED_INPUTS) -
 
 def _read_parameter(name: str, table: Table) -> ParameterPair | None:
     type_word = table.text("type") or "string"
-    if table.failed:
+    if table.has_failed():
         return None
     kind = TYPES.get(type_word)
     if kind is None:
@@ -72,7 +72,7 @@ def _read_parameter(name: str, table: Table) -> ParameterPair | None:
     table.text("description")
     default = table.take("default")
     table.finish(PARAMETER_KEYS, f'does not apply to type "{type_word}"')
-    if table.failed:
+    if table.has_failed():
         return None
     if default is None:
         default = missing
@@ -109,7 +109,7 @@ class InputSchema:
         self._body = _schema({name: pair.body for name, pair in pairs.items()})
         self._query = _schema({name: pair.query for name, pair in pairs.items()})
 
-    def load(self, raw: Mapping[str, Any], *, from_query: bool = False) -> dict[str, Any]:
+    def load(self, raw: Any, *, from_query: bool = False) -> dict[str, Any]:
         """Check and convert a request's inputs; see `Endpoint.load_inputs`.
 
         Raises:

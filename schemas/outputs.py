@@ -41,6 +41,7 @@ class MediaOutput(Output):
     """An image, a sound or a video: text, i.e. a data URL."""
 
     def encode(self, value: Any) -> Any:
+        """Check the type; see `Output.encode`."""
         if value is not None and not isinstance(value, str):
             raise NotJson(f"must be a string (a data URL), not {type_name(value)}")
         return value
@@ -50,6 +51,7 @@ class MediaListOutput(Output):
     """A list of data URLs."""
 
     def encode(self, value: Any) -> Any:
+        """Check the type; see `Output.encode`."""
         if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
             raise NotJson("must be a list of strings (data URLs)")
         return value

@@ -33,13 +33,17 @@ class Table:
         self.name = name
         self.file = file
         self.problems = problems
-        self.failed = False
+        self._failed = False
         self._known: list[str] = []
 
     def report(self, key: str | None, reason: str) -> None:
         """Add a problem of this table."""
-        self.failed = True
+        self._failed = True
         self.problems.append(Problem(self.file, self.name, key, reason))
+
+    def has_failed(self) -> bool:
+        """Say whether a problem of this table, not of one below, was found."""
+        return self._failed
 
     def take(self, key: str, *aliases: str) -> Any:
         """Give a key's value as it stands, or None; two spellings with two values are a problem."""

@@ -94,12 +94,12 @@ def as_json(value: Any, depth: int = 0) -> Any:
         NotJson: it holds NaN or infinity, an integer beyond 64 bits, text that is not valid
             Unicode, a type that JSON does not have, or more than `DEEPEST` levels.
     """
-    if depth > DEEPEST:
-        raise NotJson(f"is nested too deeply: at most {DEEPEST} levels are allowed")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (str, int, float)):
         return _scalar(value)
+    if depth >= DEEPEST:
+        raise NotJson(f"is nested too deeply: at most {DEEPEST} levels are allowed")
     if isinstance(value, (list, tuple)):
         return _list(value, depth)
     if isinstance(value, Mapping):
@@ -127,8 +127,6 @@ def _scalar(value: str | float) -> str | float:
 def _list(values: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
     # Long lists of floats are embeddings and audio: they are checked without a Python loop.
     if set(map(type, values)) == {float} and all(map(math.isfinite, values)):
-        if depth >= DEEPEST:
-            raise NotJson(f"is nested too deeply: at most {DEEPEST} levels are allowed")
         return list(values)
     return [as_json(item, depth + 1) for item in values]
 

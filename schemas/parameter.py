@@ -1,0 +1,74 @@
+"""Parameter: the marshmallow field that all types of inputs are made of."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar, NoReturn
+
+from marshmallow import ValidationError, fields, missing
+
+from schemas.tables import Table
+from schemas.values import shown, type_name
+
+
+class Parameter(fields.Field[Any]):
+    """One input of an endpoint: takes a value of the client, gives what the model gets.
+
+    Null never comes here: it means that the parameter is absent.
+    """
+
+    wanted: ClassVar[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        required: bool = False,
+        default: Any = missing,
+        auto_convert: bool = False,
+        from_query: bool = False,
+    ) -> None:
+        """Make the field.
+
+        Args:
+            name: name of the parameter.
+            required: whether a request without it is refused.
+            default: what an absent parameter becomes; `missing`: it stays absent.
+            auto_convert: whether values that break the rules are bent to fit, where that is sane.
+            from_query: whether values are text (from a URL's query) to be read by type.
+        """
+        plain = default is missing or not isinstance(default, (list, dict))
+        super().__init__(
+            required=required,
+            load_default=missing if required else default if plain else lambda: copy.deepcopy(default),
+            data_key=name,
+            attribute=name,
+            error_messages={"required": f"Missing required argument: {name}"},
+        )
+        self.title = name
+        self.default = default
+        self.auto_convert = auto_convert
+        self.from_query = from_query
+
+    @classmethod
+    def rules(cls, table: Table) -> dict[str, Any]:
+        """Read this type's own keys; gives keyword arguments of the constructor."""
+        return {}
+
+    def convert(self, value: Any) -> Any:
+        """Check one value and give what the model gets.
+
+        Raises:
+            marshmallow.ValidationError: with every rule that it breaks.
+        """
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        return self.convert(value)
+
+    def refuse_type(self, value: object) -> NoReturn:
+        """Refuse a value because of its type."""
+        raise ValidationError(
+            f"Invalid argument type {self.title}={shown(value)}. "
+            f"Expected: {self.wanted} but got {type_name(value)}!"
+        )
