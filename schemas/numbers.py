@@ -68,9 +68,9 @@ class Number(Parameter):
         if low > high:
             table.report("minimum", f"{low} is greater than maximum {high}")
         elif align is not None and align <= 0:
-            table.report("align", f"{align} is not a step: it must be greater than 0")
+            table.report("align", f"{shown(align)} is not a step: it must be greater than 0")
         elif align is not None and _aligned_up(low, align) > _exact(high):
-            table.report("align", f"no multiple of {align} lies between {low} and {high}")
+            table.report("align", f"no multiple of {shown(align)} lies between {low} and {high}")
 
     def convert(self, value: Any) -> float:
         """Check one value; see `Parameter.convert`."""
