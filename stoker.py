@@ -1,0 +1,81 @@
+"""The command line `stoker`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from schemas import Endpoint
+    from tasks.settings import Settings
+
+WRONG_USE = 2  # exit status: something must be changed before it can work
+
+
+def _version() -> str:
+    try:
+        return version_of("stoker")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@click.group()
+@click.version_option(_version(), package_name="stoker", prog_name="stoker")
+def main() -> None:
+    """Run Stoker, an AI model inference server.
+
+    It is set up by environment variables or a file stoker.toml; see docs/operations.md.
+    """
+
+
+@main.command()
+def up() -> None:
+    """Run the API, the workers, Flower and, if needed, Redis on this machine."""
+    settings, endpoints = _load()
+    from tasks.up import UpError
+    from tasks.up import up as run
+
+    try:
+        status = run(settings, endpoints, Path.cwd(), click.echo)
+    except UpError as error:
+        _fail(error.problems)
+    sys.exit(status)
+
+
+@main.command()
+def check() -> None:
+    """Check the settings and the endpoint files."""
+    _, endpoints = _load()
+    for name, endpoint in sorted(endpoints.items()):
+        served = endpoint.model or "served from elsewhere"
+        click.echo(f"  {name}: queue {endpoint.queue}, {served if endpoint.enabled else 'disabled'}")
+    click.echo(f"OK: {len(endpoints)} endpoints")
+
+
+def _load() -> tuple[Settings, dict[str, Endpoint]]:
+    from schemas import EndpointFileError, load_endpoints
+    from tasks.errors import SettingsError
+    from tasks.settings import Settings
+
+    try:
+        settings = Settings.from_env()
+        return settings, load_endpoints(settings.endpoint_folders)
+    except SettingsError as error:
+        _fail(error.problems)
+    except EndpointFileError as error:
+        _fail(str(error).splitlines())
+
+
+def _fail(problems: list[str]) -> NoReturn:
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(WRONG_USE)
+
+
+if __name__ == "__main__":
+    main()
