@@ -1,0 +1,27 @@
+"""Real services for tests: a private RabbitMQ node, a private Redis server, and Stoker's own processes.
+
+Everything listens on free ports of the loopback address, keeps its data in a folder of its own, and dies
+with the test session even when that is killed, so that several sessions can run at once on one machine.
+"""
+
+from tests.services.process import LOG_TAIL, ROOT, Process, StartError, free_port, missing, wait_until
+from tests.services.rabbitmq import ForeignBroker, RabbitMQ, amqp_connection
+from tests.services.redisserver import RedisServer, redis_program
+from tests.services.stoker import Api, Worker
+
+__all__ = [
+    "LOG_TAIL",
+    "ROOT",
+    "Api",
+    "ForeignBroker",
+    "Process",
+    "RabbitMQ",
+    "RedisServer",
+    "StartError",
+    "Worker",
+    "amqp_connection",
+    "free_port",
+    "missing",
+    "redis_program",
+    "wait_until",
+]
