@@ -1,0 +1,325 @@
+"""The API on a real Redis (store and broker), with workers that the tests play."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.services import EXTENSION, Services
+from schemas import load_endpoints
+from tasks.celery import task_queue
+from tasks.jobs import Job, JobState, Progress, Result, WorkerInfo
+from tasks.settings import Settings
+from tests.services import RedisServer, free_port, wait_until
+
+ALICE, BOB = "key-of-alice", "key-of-bob"
+ENDPOINTS = {
+    "echo": 'max_queue_length = 100\n[WORKER]\nqueue = "echo_cpu"\nmodel = "m:M"',
+    "narrow": 'max_queue_length = 1\n[WORKER]\nqueue = "narrow_cpu"',
+    "hasty": 'max_time_in_queue = 0.2\nresult_lifetime = 60\n[WORKER]\nqueue = "hasty_cpu"',
+    "brief": 'result_lifetime = 1\n[WORKER]\nqueue = "brief_cpu"',
+    "counter": '[WORKER]\nqueue = "counter_cpu"\n[SESSION.VARS]\ncount = { type = "integer", default = 0 }',
+}
+PARTS = f"""
+[CLIENTS]
+authorization_keys = {{ alice = "{ALICE}", bob = "{BOB}" }}
+[INPUTS]
+text = {{ type = "string", default = "hi" }}
+[OUTPUTS]
+text = {{ type = "string" }}
+[PROGRESS.OUTPUTS]
+status = {{ type = "string" }}
+"""
+
+Call = Callable[..., Any]
+
+
+class PlayedWorker:
+    """Takes jobs from the broker, and does with them what the test says."""
+
+    def __init__(self, services: Services) -> None:
+        self._celery = services.celery
+        self.store = services.store
+
+    def take(self, queue: str, timeout: float = 5) -> Job:
+        with (
+            self._celery.connection_for_read() as connection,
+            connection.SimpleQueue(task_queue(queue)) as waiting,
+        ):
+            message = waiting.get(timeout=timeout)
+            message.ack()
+            (wire,), _, _ = message.payload
+            return Job.from_wire(wire)
+
+    def start(self, queue: str) -> Job:
+        job = self.take(queue)
+        self.store.start([job], "worker@test", time.time())
+        return job
+
+    def end(self, job: Job, session_vars: dict[str, Any] | None = None, **outcome: Any) -> None:
+        now = time.time()
+        result = Result(
+            **{"state": JobState.DONE, "accepted": job.accepted, "started": now, "finished": now, **outcome}
+        )
+        assert self.store.finish([(job, result, session_vars or {})]) == [True]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    folder = tmp_path / "endpoints"
+    folder.mkdir()
+    for name, text in ENDPOINTS.items():
+        (folder / f"{name}.toml").write_text(f'[ENDPOINT]\nname = "{name}"\n{text}\n{PARTS}')
+    return tmp_path
+
+
+@pytest.fixture
+def make_app(home: Path, redis_server: RedisServer) -> Callable[..., Flask]:
+    def make(**changes: str) -> Flask:
+        environment = {
+            "STOKER_HOME": str(home),
+            "STOKER_BROKER_URL": redis_server.broker_url,
+            "STOKER_STORE_URL": redis_server.socket_url,
+        }
+        settings = Settings.from_env(environment | changes, cwd=home)
+        return create_app(settings, load_endpoints([home / "endpoints"]))
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def worker(app: Flask) -> PlayedWorker:
+    return PlayedWorker(app.extensions[EXTENSION])
+
+
+@pytest.fixture
+def post(app: Flask) -> Call:
+    def call(path: str, key: str = ALICE, **body: Any) -> Any:
+        return app.test_client().post(path, json={"key": key, **body})
+
+    return call
+
+
+@pytest.fixture
+def submit(post: Call) -> Callable[[str], str]:
+    return lambda path: str(post(path, wait_for_result=False).json["job_id"])
+
+
+@pytest.fixture
+def background(post: Call) -> Iterator[Callable[..., Future[Any]]]:
+    """Make a call that is held, in a thread."""
+    with ThreadPoolExecutor(40) as pool:
+        yield lambda *args, **kwargs: pool.submit(post, *args, **kwargs)
+
+
+def test_a_held_answer_brings_the_result(background: Call, worker: PlayedWorker) -> None:
+    held = background("/echo", text="hello")
+    job = worker.start("echo_cpu")
+    assert job.inputs == {"text": "hello"}
+    assert not held.done()
+    worker.end(job, outputs={"text": "hello"})
+    answer = held.result(5)
+    assert answer.status_code == 200
+    assert answer.json["text"] == "hello"
+    assert answer.json["job_id"] == job.id
+    assert answer.json["start_time"] == job.accepted
+    assert answer.json["total_duration"] >= 0
+
+
+def test_no_key_reaches_the_broker_or_the_store(
+    submit: Call, worker: PlayedWorker, redis_server: RedisServer
+) -> None:
+    job_id = submit("/echo")
+    assert ALICE not in str(worker.take("echo_cpu").to_wire())
+    with redis_server.client() as client:
+        stored = {key: client.hgetall(key) for key in client.scan_iter("job:*")}
+    assert list(stored) == [f"job:{job_id}".encode()]
+    assert ALICE not in str(stored)
+
+
+def test_many_clients_wait_and_each_gets_its_own_result(background: Call, worker: PlayedWorker) -> None:
+    held = {text: background("/echo", text=text) for text in map(str, range(30))}
+    for _ in held:
+        job = worker.start("echo_cpu")
+        worker.end(job, outputs={"text": job.inputs["text"]})
+    assert {text: future.result(10).json["text"] for text, future in held.items()} == {t: t for t in held}
+
+
+def test_polling_follows_a_job_to_its_result(submit: Call, post: Call, worker: PlayedWorker) -> None:
+    first, second = submit("/echo"), submit("/echo")
+    assert [post("/echo/progress", job_id=i).json["progress"]["queue_position"] for i in (first, second)] == [
+        1,
+        2,
+    ]
+    worker.store.announce(WorkerInfo("worker@test", seconds_per_job=2.0), ["echo_cpu"], time.time())
+    waiting = post("/echo/progress", job_id=second).json
+    assert waiting["job_state"] == "queued"
+    assert (waiting["progress"]["estimate"], waiting["progress"]["num_workers_online"]) == (4.0, 1)
+
+    job = worker.start("echo_cpu")
+    worker.store.report([(job, Progress(50.0, {"status": "half"}))])
+    running = post("/echo/progress", job_id=first).json
+    assert running["job_state"] == "processing"
+    assert running["progress"]["progress"] == 50.0
+    assert running["progress"]["progress_data"] == {"status": "half"}
+    assert post("/echo/progress", job_id=second).json["progress"]["queue_position"] == 1
+
+    worker.end(job, outputs={"text": "hi"})
+    done, again = post("/echo/progress", job_id=first).json, post("/echo/progress", job_id=first).json
+    assert done == again
+    assert done["job_state"] == "done"
+    assert done["job_result"]["text"] == "hi"
+
+
+def test_any_api_process_answers_polls(make_app: Call, submit: Call, worker: PlayedWorker) -> None:
+    job_id = submit("/echo")
+    worker.end(worker.start("echo_cpu"), outputs={"text": "hi"})
+    answer = make_app().test_client().post("/echo/progress", json={"key": ALICE, "job_id": job_id})
+    assert answer.json["job_result"]["text"] == "hi"
+
+
+def test_only_the_key_that_submitted_a_job_sees_it(submit: Call, post: Call, worker: PlayedWorker) -> None:
+    job_id = submit("/echo")
+    worker.end(worker.start("echo_cpu"), outputs={"text": "secret"})
+    token = post("/echo/login").json["client_session_auth_key"]
+    assert post("/echo/progress", job_id=job_id, key=token).json["job_result"]["text"] == "secret"
+    for answer in (post("/echo/progress", job_id=job_id, key=BOB), post("/brief/progress", job_id=job_id)):
+        assert answer.status_code == 404
+        assert "secret" not in answer.text
+    other_token = post("/echo/login", key=BOB).json["client_session_auth_key"]
+    assert post("/echo/progress", job_id=job_id, key=other_token).status_code == 404
+
+
+def test_a_result_is_forgotten_after_its_lifetime(submit: Call, post: Call, worker: PlayedWorker) -> None:
+    job_id = submit("/brief")
+    worker.end(worker.start("brief_cpu"), outputs={"text": "hi"})
+    assert post("/brief/progress", job_id=job_id).status_code == 200
+    wait_until(lambda: post("/brief/progress", job_id=job_id).status_code == 404, 5, "the end of the result")
+
+
+def test_a_failed_job_is_told_to_those_who_wait_and_those_who_poll(
+    background: Call, post: Call, worker: PlayedWorker
+) -> None:
+    held = background("/echo")
+    job = worker.start("echo_cpu")
+    worker.end(job, state=JobState.FAILED, error="ValueError: no")
+    answer = held.result(5)
+    assert answer.status_code == 500
+    assert (answer.json["code"], answer.json["error"]) == ("job_failed", ["ValueError: no"])
+    polled = post("/echo/progress", job_id=job.id)
+    assert polled.status_code == 200
+    assert polled.json["job_state"] == "done"
+    assert polled.json["job_result"]["success"] is False
+    assert polled.json["job_result"]["error"] == ["ValueError: no"]
+
+
+def test_a_job_that_nobody_takes_lapses(
+    background: Call, post: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.replies.RESYNC", 0.1)
+    answer = background("/hasty").result(10)
+    assert answer.status_code == 410
+    assert (answer.json["code"], answer.json["job_state"]) == ("lapsed", "lapsed")
+    polled = post("/hasty/progress", job_id=answer.json["job_id"])
+    assert polled.status_code == 410
+    assert polled.json["error"] == answer.json["error"]
+
+
+def test_a_full_queue_takes_no_more(submit: Call, post: Call, worker: PlayedWorker) -> None:
+    submit("/narrow")
+    refused = post("/narrow")
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert post("/api/endpoints/narrow").json["free_queue_slots"] == 0
+    worker.start("narrow_cpu")
+    assert post("/api/endpoints/narrow").json["free_queue_slots"] == 1
+    assert post("/narrow", wait_for_result=False).status_code == 200
+
+
+def test_session_variables_come_back_with_the_cookie(app: Flask, worker: PlayedWorker) -> None:
+    client, stranger = app.test_client(), app.test_client()
+    body = {"key": ALICE, "wait_for_result": False}
+    client.post("/counter", json=body)
+    job = worker.start("counter_cpu")
+    assert job.inputs["count"] == 0
+    worker.end(job, {"count": 1}, outputs={})
+    client.post("/counter", json=body)
+    assert worker.start("counter_cpu").inputs["count"] == 1
+    stranger.post("/counter", json=body)
+    assert worker.start("counter_cpu").inputs["count"] == 0
+
+
+def test_a_result_survives_a_restart_of_the_store(
+    background: Call, worker: PlayedWorker, redis_server: RedisServer
+) -> None:
+    held = background("/echo")
+    job = worker.start("echo_cpu")
+    redis_server.restart()
+    wait_until(lambda: _ended(worker, job), 10, "the store to answer")
+    assert held.result(15).json["text"] == "late"
+
+
+def _ended(worker: PlayedWorker, job: Job) -> bool:
+    worker.end(job, outputs={"text": "late"})
+    return True
+
+
+def test_without_a_broker_nothing_is_accepted(make_app: Call, worker: PlayedWorker) -> None:
+    client = make_app(STOKER_BROKER_URL=f"redis://127.0.0.1:{free_port()}").test_client()
+    for wait in (True, False):
+        begin = time.monotonic()
+        answer = client.post("/echo", json={"key": ALICE, "wait_for_result": wait})
+        assert time.monotonic() - begin < 1
+        assert answer.status_code == 503
+        assert answer.json["code"] == "broker_unavailable"
+        assert 1 <= int(answer.headers["Retry-After"]) <= 5
+    assert worker.store.queue_length("echo_cpu") == 0
+    with pytest.raises(Empty):
+        worker.take("echo_cpu", timeout=0.1)
+
+
+def test_without_a_store_nothing_is_accepted(make_app: Call, worker: PlayedWorker) -> None:
+    client = make_app(STOKER_STORE_URL=f"redis://127.0.0.1:{free_port()}").test_client()
+    for wait in (True, False):
+        begin = time.monotonic()
+        answer = client.post("/echo", json={"key": ALICE, "wait_for_result": wait})
+        assert time.monotonic() - begin < 1
+        assert answer.status_code == 503
+        assert answer.json["code"] == "store_unavailable"
+    with pytest.raises(Empty):
+        worker.take("echo_cpu", timeout=0.1)
+
+
+def test_ready_when_store_broker_and_workers_are_there(
+    app: Flask, make_app: Call, worker: PlayedWorker
+) -> None:
+    client = app.test_client()
+    assert client.get("/readyz").json["error"] == ["No worker for queue echo_cpu"]
+    worker.store.announce(WorkerInfo("worker@test"), ["echo_cpu"], time.time())
+    assert client.get("/readyz").status_code == 200
+    broken = make_app(STOKER_BROKER_URL=f"redis://127.0.0.1:{free_port()}").test_client().get("/readyz")
+    assert broken.status_code == 503
+    assert broken.json["error"] == ["The message broker does not answer"]
+
+
+def test_no_log_holds_a_key_or_a_prompt(post: Call, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    post("/echo", text="a private prompt", wait_for_result=False)
+    post("/echo", text=["a private prompt"])
+    assert caplog.records
+    assert ALICE not in caplog.text
+    assert "private" not in caplog.text
