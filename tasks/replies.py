@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 RESYNC = 5.0  # s; so often waiting jobs are looked up, whatever was published
 POLL = 1.0  # s; longest wait for one message
 RECONNECT = 0.5  # s between attempts
+CONNECT = 0.8  # s; a request is refused if there is no channel by then
 CHUNK = 500  # jobs looked up in one round trip
 
 
@@ -77,7 +78,7 @@ class ReplyListener:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="replies", daemon=True)
                 self._thread.start()
-        if not self._listening.wait(timeout=2):
+        if not self._listening.wait(timeout=CONNECT):
             raise StoreUnavailable("the job store does not answer: no channel for results")
 
     def _run(self) -> None:
@@ -87,7 +88,10 @@ class ReplyListener:
             except (RedisError, StoreUnavailable, OSError) as error:
                 self._listening.clear()
                 logger.warning("reply channel lost, connecting again: %s", error)
-                time.sleep(RECONNECT)
+            except Exception:  # whatever a message holds, the other requests get their results
+                self._listening.clear()
+                logger.exception("a result could not be read, listening again")
+            time.sleep(RECONNECT)
 
     def _listen(self) -> None:
         with self._store.pubsub() as pubsub:
