@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from flask import g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import ApiError
 
@@ -62,7 +63,7 @@ def _read() -> Params:
 
 
 def _body() -> Params:
-    raw = request.get_data(cache=False)
+    raw = _raw()
     if not raw:
         return Params()
     if request.mimetype == FORM:
@@ -70,6 +71,14 @@ def _body() -> Params:
     if request.is_json or not request.mimetype:
         return Params(_object(raw))
     raise ApiError("unsupported_media_type", f"Send the parameters as application/json or {FORM}")
+
+
+def _raw() -> bytes:
+    raw = request.get_data(cache=False)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(raw) >= limit:
+        raise RequestEntityTooLarge  # a body of unannounced length is cut off at the limit without a word
+    return raw
 
 
 def _pairs(raw: bytes) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Whatever bytes arrive, the answer is JSON and says what is wrong."""
 
+import io
 import json
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.params import FORM
 from tests.unit.app.fakes import ECHO_KEY
 
 AUTH = {"Authorization": f"Bearer {ECHO_KEY}"}
@@ -73,7 +75,7 @@ def test_other_types_of_bodies_are_refused(send: Any, kind: str) -> None:
     "raw", [b"text=%ff", b"text=a&text=b", b"&".join(b"a=1" for _ in range(2000)), b"t\xff=1"]
 )
 def test_a_malformed_form_is_refused(send: Any, raw: bytes) -> None:
-    assert send(raw, "application/x-www-form-urlencoded").json["code"] == "malformed_request"
+    assert send(raw, FORM).json["code"] == "malformed_request"
 
 
 def test_a_malformed_query_is_refused(client: Any) -> None:
@@ -87,10 +89,22 @@ def test_a_large_body_is_refused_with_the_limit(send: Any) -> None:
     assert answer.json["code"] == "body_too_large"
 
 
+def test_a_large_body_of_unannounced_length_is_refused_and_not_cut_off(client: Any, workers: Any) -> None:
+    environment = {"wsgi.input": io.BytesIO(b"text=" + b"x" * 200000), "wsgi.input_terminated": True}
+    answer = client.post(
+        "/echo",
+        headers={**AUTH, "Transfer-Encoding": "chunked"},
+        content_type=FORM,
+        environ_overrides=environment,
+    )
+    assert answer.status_code == 413
+    assert workers.submitted == []
+
+
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     raw=st.binary(max_size=200),
-    kind=st.sampled_from(["application/json", "application/x-www-form-urlencoded", ""]),
+    kind=st.sampled_from(["application/json", FORM, ""]),
 )
 def test_no_bytes_break_the_api(client: Any, raw: bytes, kind: str) -> None:
     answer = client.post("/echo", data=raw, content_type=kind)
