@@ -18,10 +18,10 @@ LONG = 120.0  # s; a start that takes longer is worth a remark
 class Start:
     """The way to the first `ready`."""
 
-    def __init__(self, missing: Callable[[], list[str]], ready: Callable[[], list[str]]) -> None:
+    def __init__(self, missing: Callable[[], list[str]], ready: Callable[[], list[str]], now: float) -> None:
         self._missing = missing
         self._ready = ready
-        self._began = self._said = time.monotonic()
+        self._began = self._said = now
         self._last: list[str] = []
         self._was_long = False
         self.done = False

@@ -119,7 +119,7 @@ def run(
         process = supervisord.start(home, environ, lock)
         try:
             watch = Watch(found, home / "log")
-            status = Loop(process, watch, Start(missing, ready), signals, say).run()
+            status = Loop(process, watch, Start(missing, ready, time.monotonic()), signals, say).run()
             _stop(process, found, signals, say)
         finally:
             processes.end_descendants(ORPHAN_GRACE if process.poll() is not None and not signals else 0)

@@ -125,7 +125,7 @@ class Event:
 
 _EVENTS = (
     ("started", re.compile(r" success: (?P<program>\S+) entered RUNNING state")),
-    ("ended", re.compile(r" exited: (?P<program>\S+) \((?P<detail>[^;)]*)")),
+    ("ended", re.compile(r" exited: (?P<program>\S+) \((?P<detail>.*); (?:not )?expected\)")),
     ("stopped", re.compile(r" stopped: (?P<program>\S+) ")),
 )
 

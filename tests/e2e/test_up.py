@@ -15,6 +15,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Installation(Process):
             "STOKER_FLOWER_PORT": str(self.flower_port),
             "STOKER_ENDPOINTS": "./endpoints",
         }
-        command = [sys.executable, ROOT / "stoker.py", "up"]
+        command = [sys.executable, str(ROOT / "stoker.py"), "up"]
         super().__init__("stoker up", command, self.env, start / "up.out", self.is_ready, cwd=start)
 
     def is_ready(self) -> bool:
@@ -179,8 +180,8 @@ def test_model_of_the_start_folder_is_served(running: Installation) -> None:
 
 def test_flower_asks_for_its_password(running: Installation) -> None:
     for path in ("/", "/api/workers", "/api/tasks"):
-        assert status_of(lambda path=path: running.flower(path)) == 401
-        assert status_of(lambda path=path: running.flower(path, "wrong")) == 401
+        for password in (None, "wrong"):
+            assert status_of(partial(running.flower, path, password)) == 401
 
 
 def test_flower_lists_workers_and_tasks(running: Installation) -> None:

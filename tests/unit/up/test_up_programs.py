@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+from tasks.settings import Settings
+from tasks.up.programs import flower_config, programs, worker_queues
+from tests.unit.up.conftest import MakeEndpoints
+
+REDIS = Path("/usr/bin/redis-server")
+
+
+def test_each_queue_with_a_model_has_one_worker(settings: Settings, make_endpoints: MakeEndpoints) -> None:
+    endpoints = make_endpoints(
+        ("a", "one", True, True),
+        ("b", "one", True, True),
+        ("c", "two", True, True),
+        ("d", "elsewhere", False, True),
+        ("e", "off", True, False),
+    )
+    assert worker_queues(endpoints) == ["one", "two"]
+    names = [program.name for program in programs(settings, endpoints, REDIS)]
+    assert names == ["redis", "worker-one", "worker-two", "api", "flower"]
+
+
+def test_redis_runs_only_when_it_is_embedded(settings: Settings) -> None:
+    assert [program.name for program in programs(settings, {}, None)] == ["api", "flower"]
+
+
+def test_api_stops_before_the_workers_and_redis_last(
+    settings: Settings, make_endpoints: MakeEndpoints
+) -> None:
+    found = programs(settings, make_endpoints(("a", "one", True, True)), REDIS)
+    in_order_of_stop = [p.name for p in sorted(found, key=lambda program: -program.priority)]
+    assert in_order_of_stop == ["flower", "api", "worker-one", "redis"]
+
+
+def test_redis_never_runs_twice_on_its_data(settings: Settings) -> None:
+    redis = programs(settings, {}, REDIS)[0]
+    assert redis.lock == settings.home / "redis" / "lock"
+
+
+def test_commands_hold_no_secret(settings: Settings, make_endpoints: MakeEndpoints) -> None:
+    secretive = dataclasses.replace(
+        settings,
+        secret_key="hush-key",
+        flower_password="hush-password",
+        broker_url="redis://:hush-broker@host",
+        store_url="redis://:hush-store@host",
+    )
+    found = programs(secretive, make_endpoints(("a", "one", True, True)), None)
+    assert "hush" not in str([program.command for program in found])
+
+
+def test_flower_config_holds_any_password(tmp_path: Path) -> None:
+    path = tmp_path / "flower.py"
+    path.write_text(flower_config('it\'s "quoted" \\ and {braced}'))
+    values = runpy.run_path(str(path))
+    assert values["basic_auth"] == ['stoker:it\'s "quoted" \\ and {braced}']
