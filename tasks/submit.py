@@ -6,7 +6,9 @@ import time
 import uuid
 from typing import Any
 
+from amqp.exceptions import MessageNacked
 from celery import Celery
+from kombu import Connection
 from kombu.exceptions import KombuError
 
 from schemas import Endpoint
@@ -64,7 +66,7 @@ def submit(
     store.add(job, endpoint.max_queue_length)
     try:
         _publish(celery, endpoint, job)
-    except BrokerUnavailable:
+    except BaseException:  # whatever it was, also the end of this greenlet: it must not count as waiting
         store.withdraw(job)
         raise
     return job
@@ -76,7 +78,7 @@ def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:
     A kept connection may have gone stale since it was last used (the broker restarted), so a failure is
     tried again on a fresh one. Should both messages arrive, the worker drops the second by its job id.
     """
-    connection_errors = celery.amqp.producer_pool.connections.connection.connection_errors
+    broker_errors = _errors_of(celery.amqp.producer_pool.connections.connection)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             celery.tasks[endpoint.task_name].apply_async(
@@ -87,7 +89,7 @@ def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:
                 kwargsrepr="{}",
             )
             return
-        except (KombuError, OSError, *connection_errors) as error:
+        except broker_errors as error:
             if attempt == ATTEMPTS:
                 raise BrokerUnavailable(f"the message broker did not take the job: {error}") from error
 
@@ -98,8 +100,13 @@ def ping_broker(celery: Celery) -> None:
     Raises:
         BrokerUnavailable: it does not.
     """
-    try:
-        with celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=1)
-    except (KombuError, OSError) as error:
-        raise BrokerUnavailable(f"the message broker cannot be reached: {error}") from error
+    with celery.connection_for_write() as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+        except _errors_of(connection) as error:
+            raise BrokerUnavailable(f"the message broker cannot be reached: {error}") from error
+
+
+def _errors_of(connection: Connection) -> tuple[type[Exception], ...]:
+    # A refused password is a channel error to py-amqp.
+    return (KombuError, OSError, MessageNacked, *connection.connection_errors, *connection.channel_errors)
