@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -290,6 +291,17 @@ def test_without_a_broker_nothing_is_accepted(make_app: Call, worker: PlayedWork
     assert worker.store.queue_length("echo_cpu") == 0
     with pytest.raises(Empty):
         worker.take("echo_cpu", timeout=0.1)
+
+
+def test_a_broker_that_refuses_us_gets_no_job(
+    make_app: Call, worker: PlayedWorker, rabbitmq_url: str
+) -> None:
+    for wrong in (re.sub("//.*@", "//guest:wrong@", rabbitmq_url), rabbitmq_url + "-of-nobody"):
+        client = make_app(STOKER_BROKER_URL=wrong).test_client()
+        answer = client.post("/echo", json={"key": ALICE, "wait_for_result": False})
+        assert answer.json["code"] == "broker_unavailable"
+        assert worker.store.queue_length("echo_cpu") == 0
+        assert client.get("/readyz").json["error"][0] == "The message broker does not answer"
 
 
 def test_without_a_store_nothing_is_accepted(make_app: Call, worker: PlayedWorker) -> None:
