@@ -52,8 +52,7 @@ def service_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(service_folder: Path) -> Iterator[ForeignBroker]:
-    """The session's RabbitMQ, running when the test begins."""
+def _rabbitmq(service_folder: Path) -> Iterator[ForeignBroker]:
     if url := os.environ.get("STOKER_TEST_BROKER"):
         yield ForeignBroker(url)
         return
@@ -64,10 +63,22 @@ def rabbitmq(service_folder: Path) -> Iterator[ForeignBroker]:
     node.close()
 
 
+@pytest.fixture
+def rabbitmq(_rabbitmq: ForeignBroker) -> ForeignBroker:
+    """The session's RabbitMQ, running when the test begins."""
+    return _running(_rabbitmq)
+
+
 @pytest.fixture(scope="module")
-def rabbitmq_url(rabbitmq: ForeignBroker) -> str:
+def rabbitmq_url(_rabbitmq: ForeignBroker) -> str:
     """URL of a RabbitMQ vhost for the tests of one module."""
-    return rabbitmq.vhost()
+    return _running(_rabbitmq).vhost()
+
+
+def _running(broker: ForeignBroker) -> ForeignBroker:
+    if not broker.answers():
+        broker.restart()
+    return broker
 
 
 @pytest.fixture(scope="session")
