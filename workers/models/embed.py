@@ -11,8 +11,7 @@ import hashlib
 import importlib.util
 import logging
 import os
-import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,10 @@ CHECKSUMS = {  # SHA-256
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-MAX_TOKENS = 256  # word pieces read of a text: the model's sentence_bert_config.json; it was trained with fewer
-DECIMALS = 8  # of an embedding's numbers: below the resolution of float32, and half of the bytes of all digits
+MAX_TOKENS = (
+    256  # word pieces read of a text, as the model's sentence_bert_config.json says; trained with 128
+)
+DECIMALS = 8  # of an embedding's numbers: as fine as float32 at their size, and half the bytes of all digits
 
 
 class Embed(Model):
@@ -49,8 +50,8 @@ class Embed(Model):
             ValueError: if a file is not the published one.
         """
         folder = find_files()
-        if "numpy" not in sys.modules:  # it reads the environment when it is imported
-            tune_blas(os.environ, _cpu_info())
+        # one thread is fastest for matrices of this size; read when numpy is imported
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         import numpy as np
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
@@ -107,30 +108,7 @@ def check_file(path: Path, checksum: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}): run `{INSTALL} --force-reinstall`") from error
+        remedy = f"run `{INSTALL} --force-reinstall`"
+        raise ValueError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     if found != checksum:
         raise ValueError(f"{path} is not the published file: its SHA-256 is {found}, not {checksum}")
-
-
-def tune_blas(environment: MutableMapping[str, str], cpu_info: str) -> None:
-    """Set OpenBLAS up for small matrices, unless the environment says otherwise.
-
-    One thread is fastest for batches of this size, and several workers share the cores. OpenBLAS up to
-    0.3.31 does not know AMD's Zen 5 and takes code for AVX2 (OpenBLAS issue 6029, mended by 6033): with that
-    for AVX-512 the products are 1.6 to 1.9 times as fast.
-
-    Args:
-        environment: is changed; matters only before numpy is imported.
-        cpu_info: content of /proc/cpuinfo.
-    """
-    environment.setdefault("OPENBLAS_NUM_THREADS", "1")
-    flags = next((line.split() for line in cpu_info.splitlines() if line.startswith("flags")), [])
-    if "AuthenticAMD" in cpu_info and {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"} <= set(flags):
-        environment.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
-
-
-def _cpu_info() -> str:
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux
-        return ""
