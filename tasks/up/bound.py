@@ -1,4 +1,4 @@
-"""Runs a program that ends with its parent: `python bound.py [--parent PID] [--lock FILE] -- COMMAND...`.
+"""Runs a program that ends with its parent: `python bound.py [OPTIONS] -- COMMAND...`.
 
 Runs as a file of its own, on nothing but the standard library, and is replaced by the command.
 """
@@ -21,11 +21,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     Args:
         argv: `--parent`: id of the process that must still be the parent. `--lock`: file to lock first; the
-            lock is held until the command, and all that it forks, has ended. Then the command.
+            lock is held until the command, and all that it forks, has ended.
+            `--folder`: to run the command in. Then the command.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent", type=int)
     parser.add_argument("--lock")
+    parser.add_argument("--folder")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args(argv)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -35,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         lock = os.open(arguments.lock, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
         os.set_inheritable(lock, True)
+    if arguments.folder is not None:
+        os.chdir(arguments.folder)
     os.execvp(arguments.command[0], arguments.command)
 
 

@@ -58,7 +58,9 @@ def up(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, say: 
 
         names = ", ".join(program.name for program in found)
         say(f"Starting {names} (logs in {shown(settings.home / 'log', start)})")
-        return run(found, settings.home, _environment(start), lock, lambda: missing(settings), ready, say)
+        return run(
+            found, settings.home, start, _environment(start), lock, lambda: missing(settings), ready, say
+        )
 
 
 def _prepare(settings: Settings, endpoints: Mapping[str, Endpoint]) -> list[Program]:
@@ -93,6 +95,7 @@ def _environment(start: Path) -> dict[str, str]:
 def run(
     found: Sequence[Program],
     home: Path,
+    start: Path,
     environ: Mapping[str, str],
     lock: IO[str],
     missing: Callable[[], list[str]],
@@ -104,6 +107,7 @@ def run(
     Args:
         found: the programs.
         home: folder of the installation, with the folders `run` and `log`.
+        start: current folder of the programs.
         environ: environment of the programs.
         lock: the open lock of the installation.
         missing: tells what is missing until the installation is ready.
@@ -113,7 +117,7 @@ def run(
     Returns:
         The exit status.
     """
-    (home / "run" / "supervisord.conf").write_text(supervisord.config(found))
+    (home / "run" / "supervisord.conf").write_text(supervisord.config(found, start))
     processes.adopt_orphans()
     with _stop_signals() as signals:
         process = supervisord.start(home, environ, lock)

@@ -21,34 +21,43 @@ LOG_BACKUPS = 3
 RETRIES = 1_000_000  # it never gives up; the pause before a start grows by 1 s with each failure
 
 
-def config(programs: Sequence[Program]) -> str:
-    """Give the text of the configuration file; it stands in the folder `run`, beside the folder `log`."""
+def config(programs: Sequence[Program], folder: Path) -> str:
+    """Give the text of the configuration file.
+
+    Its paths are relative, since supervisord has no way to write some characters in a path: it runs in the
+    home of the installation, with the folders `run` and `log`.
+
+    Args:
+        programs: what to run.
+        folder: current folder of the programs.
+    """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     sections = [
         {
             "": "supervisord",
             "nodaemon": "true",
-            "logfile": "%(here)s/../log/supervisord.log",
+            "logfile": "log/supervisord.log",
             "logfile_maxbytes": LOG_SIZE,
             "logfile_backups": LOG_BACKUPS,
-            "pidfile": "%(here)s/supervisord.pid",
-            "childlogdir": "%(here)s/../log",
+            "pidfile": "run/supervisord.pid",
+            "childlogdir": "log",
             "nocleanup": "true",
             "umask": "077",
             "minfds": OPEN_FILES if limit == resource.RLIM_INFINITY else min(limit, OPEN_FILES),
         }
     ]
-    sections += [_program(program) for program in programs]
+    sections += [_program(program, folder) for program in programs]
     for priority in sorted({program.priority for program in programs}):
         members = [program.name for program in programs if program.priority == priority]
         sections.append({"": f"group:{priority}", "programs": ",".join(members), "priority": priority})
     return "\n".join(_section(section) for section in sections)
 
 
-def _program(program: Program) -> dict[str, object]:
+def _program(program: Program, folder: Path) -> dict[str, object]:
+    command = bound_command(program.command, lock=program.lock, folder=folder)
     return {
         "": f"program:{program.name}",
-        "command": " ".join(_escaped(part) for part in bound_command(program.command, lock=program.lock)),
+        "command": " ".join(map(_escaped, command)),
         "priority": program.priority,
         "autostart": "true",
         "autorestart": "true",
@@ -57,7 +66,7 @@ def _program(program: Program) -> dict[str, object]:
         "stopwaitsecs": program.stop_time,
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": f"%(here)s/../log/{program.name}.log",
+        "stdout_logfile": f"log/{program.name}.log",
         "stdout_logfile_maxbytes": LOG_SIZE,
         "stdout_logfile_backups": LOG_BACKUPS,
     }
@@ -74,12 +83,12 @@ def _escaped(part: str) -> str:
 
 
 def bound_command(
-    command: Iterable[str], parent: int | None = None, lock: Path | None = None
+    command: Iterable[str], parent: int | None = None, lock: Path | None = None, folder: Path | None = None
 ) -> tuple[str, ...]:
     """Give the command that runs `command` bound to the life of its parent; see `tasks/up/bound.py`."""
-    options = [] if parent is None else ["--parent", str(parent)]
-    options += [] if lock is None else ["--lock", str(lock)]
-    return (sys.executable, "-I", bound.__file__, *options, "--", *command)
+    options = {"--parent": parent, "--lock": lock, "--folder": folder}
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    return (sys.executable, "-I", bound.__file__, *given, "--", *command)
 
 
 def start(home: Path, environ: Mapping[str, str], lock: IO[str]) -> subprocess.Popen[bytes]:
@@ -92,11 +101,11 @@ def start(home: Path, environ: Mapping[str, str], lock: IO[str]) -> subprocess.P
         environ: its environment, and so that of all programs.
         lock: the open lock of the installation, which it holds until it has ended.
     """
-    conf = str(home / "run" / "supervisord.conf")
-    command = (sys.executable, "-m", "supervisor.supervisord", "-n", "-c", conf)
+    command = (sys.executable, "-P", "-m", "supervisor.supervisord", "-n", "-c", "run/supervisord.conf")
     with (home / "log" / "supervisord.err").open("wb") as errors:
         process = subprocess.Popen(
             bound_command(command, parent=os.getpid()),
+            cwd=home,
             env=environ,
             stdin=lock,  # of inherited files it keeps only the first three open
             stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ NASTY = "a b;c #d ;e %f %(here)s 'g' \"h\" \\i $j é"
 
 
 @pytest.fixture
-def groups(home: Path) -> list:
+def groups(home: Path, monkeypatch: pytest.MonkeyPatch) -> list:
     """What supervisord understands of the configuration of three programs."""
     for name in ("run", "log"):
         (home / name).mkdir(parents=True)
@@ -23,7 +23,8 @@ def groups(home: Path) -> list:
         Program("worker-c", ("/bin/true",), 200, 10, 30),
     ]
     path = home / "run" / "supervisord.conf"
-    path.write_text(config(programs))
+    path.write_text(config(programs, home / NASTY))
+    monkeypatch.chdir(home)
     options = ServerOptions()
     options.realize(["-c", str(path)], doc="")
     return sorted(options.process_group_configs)
@@ -31,7 +32,7 @@ def groups(home: Path) -> list:
 
 def test_arguments_reach_the_program_unchanged(groups: list, home: Path) -> None:
     process = groups[0].process_configs[0]
-    expected = bound_command(("/bin/echo", NASTY), lock=home / NASTY)
+    expected = bound_command(("/bin/echo", NASTY), lock=home / NASTY, folder=home / NASTY)
     arguments = tuple(shlex.split(process.command))
     assert arguments == expected
 
