@@ -7,8 +7,8 @@ import uuid
 from typing import Any
 
 from amqp.exceptions import MessageNacked
-from celery import Celery
-from kombu import Connection
+from celery import Celery, Task
+from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from schemas import Endpoint
@@ -17,6 +17,8 @@ from tasks.jobs import Job
 from tasks.store import JobStore
 
 ATTEMPTS = 3
+RETRY_WITHIN = 0.5  # s; a broker that takes longer to fail is not stale but silent
+CONFIRM_WITHIN = 5.0  # s; a broker that stands still holds no request for longer
 
 
 def submit(
@@ -79,19 +81,32 @@ def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:
     tried again on a fresh one. Should both messages arrive, the worker drops the second by its job id.
     """
     broker_errors = _errors_of(celery.amqp.producer_pool.connections.connection)
+    begin = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            celery.tasks[endpoint.task_name].apply_async(
-                (job.to_wire(),),
-                task_id=job.id,
-                retry=False,
-                argsrepr=f"({job.id},)",  # what Flower and the logs show: never a prompt
-                kwargsrepr="{}",
-            )
-            return
+            with celery.producer_pool.acquire(block=True) as producer:
+                return _publish_by(producer, celery.tasks[endpoint.task_name], job)
         except broker_errors as error:
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or time.monotonic() - begin > RETRY_WITHIN:
                 raise BrokerUnavailable(f"the message broker did not take the job: {error}") from error
+
+
+def _publish_by(producer: Producer, task: Task, job: Job) -> None:
+    try:
+        task.apply_async(
+            (job.to_wire(),),
+            task_id=job.id,
+            producer=producer,
+            retry=False,
+            timeout=CONFIRM_WITHIN,
+            confirm_timeout=CONFIRM_WITHIN,
+            argsrepr=f"({job.id},)",  # what Flower and the logs show: never a prompt
+            kwargsrepr="{}",
+        )
+    except BaseException:
+        # A confirm that comes late would be taken for that of the next message on this connection.
+        producer.connection.collect(socket_timeout=1)
+        raise
 
 
 def ping_broker(celery: Celery) -> None:
