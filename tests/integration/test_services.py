@@ -13,7 +13,7 @@ import pytest
 from kombu import Connection, Queue
 
 from tests.conftest import Broker
-from tests.services import ROOT, ForeignBroker, Process, RedisServer, wait_until
+from tests.services import ROOT, ForeignBroker, Process, RabbitMQ, RedisServer, wait_until
 
 QUORUM = {"x-queue-type": "quorum"}
 
@@ -61,6 +61,17 @@ def test_queue_length_counts_the_messages_of_one_vhost(rabbitmq: ForeignBroker, 
     assert wait_until(lambda: rabbitmq.queue_length("q", rabbitmq_url) == 2, 5, "two messages")
     with pytest.raises(amqp.NotFound):
         rabbitmq.queue_length("q", rabbitmq.vhost())
+
+
+def test_policies_for_containers_are_accepted(rabbitmq: ForeignBroker) -> None:
+    if not isinstance(rabbitmq, RabbitMQ):
+        pytest.skip("the broker of STOKER_TEST_BROKER is not ours to configure")
+    rabbitmq.ctl("add_vhost", "stoker")
+    rabbitmq.ctl("import_definitions", str(ROOT / "docker" / "rabbitmq" / "policies.json"))
+    policies = rabbitmq.ctl("list_policies", "--vhost", "stoker")
+    rabbitmq.ctl("delete_vhost", "stoker")
+    assert "jobs" in policies
+    assert "dead-letters" in policies
 
 
 def test_redis_keeps_its_data_when_it_is_killed(redis_server: RedisServer) -> None:

@@ -1,0 +1,201 @@
+"""docker/nginx.conf in a real NGINX, in front of a real gunicorn with docker/gunicorn.conf.py."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import ROOT, Api, Process, free_port, missing, wait_until
+
+BACKEND = """
+import time
+
+from flask import Flask, Response, request
+
+app = Flask(__name__)
+
+
+@app.get("/healthz")
+def healthz():
+    return {"ok": True}
+
+
+@app.get("/call")
+def call():
+    names = ("Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id", "Authorization")
+    return {name: request.headers.get(name) for name in names}
+
+
+@app.get("/events")
+def events():
+    def lines():
+        for number in range(4):
+            yield f"data: {number}\\n\\n"
+            time.sleep(0.3)
+
+    return Response(lines(), mimetype="text/event-stream")
+
+
+@app.post("/upload")
+def upload():
+    return {"size": len(request.get_data())}
+
+
+@app.get("/slow")
+def slow():
+    time.sleep(5)
+    return {"ok": True}
+"""
+
+
+class Nginx(Process):
+    """A real NGINX with this repository's configuration.
+
+    Attributes:
+        program: its path.
+        port: that it listens on.
+    """
+
+    def __init__(self, program: str, folder: Path, upstream: int) -> None:
+        self.program = program
+        self.port = free_port()
+        shutil.copy(ROOT / "docker" / "nginx.conf", folder)
+        (folder / "nginx.d").mkdir()
+        (folder / "nginx.d" / "upstream.conf").write_text(
+            f"upstream stoker {{ server 127.0.0.1:{upstream}; keepalive 8; keepalive_timeout 5s; }}"
+        )
+        (folder / "nginx.d" / "listen.conf").write_text(f"listen 127.0.0.1:{self.port};")
+        user = "user root; " if os.getuid() == 0 else ""
+        command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", f"{user}daemon off;"]
+        super().__init__("NGINX", command, os.environ, folder / "nginx.log", self.answers)
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("GET", "/healthz")[0] in (200, 503)
+        except OSError:
+            return False
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    folder = tmp_path_factory.mktemp("backend")
+    (folder / "backend.py").write_text(BACKEND)
+    home = folder / "home"
+    api = Api({"STOKER_HOME": str(home), "PYTHONPATH": f"{folder}:{ROOT}"}, folder, "backend:app")
+    api.wait_ready()
+    yield api
+    api.close()
+
+
+@pytest.fixture(scope="module")
+def nginx(backend: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        missing("NGINX is not installed: apt-get install nginx-light")
+    server = Nginx(program, tmp_path_factory.mktemp("nginx"), backend.port)
+    server.wait_ready()
+    yield server
+    server.close()
+
+
+def test_call_arrives_with_its_headers(nginx: Nginx) -> None:
+    status, body = nginx.ask(
+        "GET", "/call", Host="api.example.org", Authorization="Bearer x", X_Request_Id="r1"
+    )
+    assert status == 200
+    assert '"Host":"api.example.org"' in body
+    assert '"Authorization":"Bearer x"' in body
+    assert '"X-Request-Id":"r1"' in body
+    assert '"X-Forwarded-Proto":"http"' in body
+
+
+def test_address_that_a_client_claims_is_not_believed(nginx: Nginx) -> None:
+    _, body = nginx.ask("GET", "/call", X_Forwarded_For="203.0.113.9")
+    assert '"X-Forwarded-For":"127.0.0.1"' in body
+
+
+def test_events_arrive_when_they_are_sent(nginx: Nginx) -> None:
+    connection = nginx.connect()
+    connection.request("GET", "/events")
+    answer = connection.getresponse()
+    times = []
+    while line := answer.readline():
+        if line.strip():
+            times.append(time.monotonic())
+    connection.close()
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(times) == 4
+    assert all(gap > 0.15 for gap in gaps), gaps  # the backend sends one each 0.3 s
+
+
+def test_upload_of_20_mb_passes(nginx: Nginx) -> None:
+    status, body = nginx.ask("POST", "/upload", bytes(20_000_000))
+    assert (status, body.strip()) == (200, '{"size":20000000}')
+
+
+def test_too_large_upload_is_refused_in_the_shape_of_the_api(nginx: Nginx) -> None:
+    connection = nginx.connect()
+    connection.putrequest("POST", "/upload")
+    connection.putheader("Content-Length", str(101 * 2**20))
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "application/json"
+    assert '"code": "body_too_large"' in body
+
+
+def test_slow_answer_passes(nginx: Nginx) -> None:
+    assert nginx.ask("GET", "/slow")[0] == 200
+
+
+def test_long_query_passes(nginx: Nginx) -> None:
+    assert nginx.ask("GET", "/call?text=" + "x" * 8000)[0] == 200
+
+
+def test_no_log_holds_the_query(nginx: Nginx, backend: Api) -> None:
+    headers = {"Referer": "http://x/?key=secret-referer"}
+    assert nginx.ask("GET", "/call?key=secret-key", **headers)[0] == 200
+    nginx.ask("POST", "/upload?key=secret-upload", None, Content_Length=str(101 * 2**20))
+    nginx.ask("GET", "/call?key=secret-long" + "x" * 9000)  # more than gunicorn takes
+    for process in (nginx, backend):
+        wait_until(lambda process=process: "GET /call" in process.log(), 5, "the access log")
+        assert "secret" not in process.log()
+
+
+def test_one_request_is_one_line_of_the_log(nginx: Nginx, backend: Api) -> None:
+    nginx.ask("GET", "/forged%0a127.0.0.1%20line")
+    wait_until(lambda: "/forged" in backend.log(), 5, "the access log")
+    for process in (nginx, backend):
+        assert not [line for line in process.log().splitlines() if line.startswith("127.0.0.1 line")]
+
+
+def test_api_that_is_down_gives_503_in_the_shape_of_the_api(tmp_path: Path, nginx: Nginx) -> None:
+    lonely = Nginx(nginx.program, tmp_path, free_port())
+    try:
+        lonely.wait_ready()
+        status, body = lonely.ask("GET", "/call")
+        assert status == 503
+        assert '"success": false' in body
+    finally:
+        lonely.close()
