@@ -48,15 +48,17 @@ class ReplyListener:
     """Listens on this process's own channel and hands every result to its waiter.
 
     A message that is missed (Redis restarted, the connection was cut) costs time, not the result:
-    after each connect, and every `RESYNC` seconds, the jobs that are waited for are looked up.
+    after each connect, and every `resync` seconds, the jobs that are waited for are looked up.
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, resync: float = RESYNC) -> None:
         self.channel = f"replies:{uuid.uuid4().hex}"
         self._store = store
+        self._resync_interval = resync
         self._waiters: dict[str, Waiter] = {}
         self._lock = threading.Lock()
         self._listening = threading.Event()
+        self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
@@ -73,6 +75,12 @@ class ReplyListener:
         finally:
             self._waiters.pop(job_id, None)
 
+    def close(self) -> None:
+        """Listen no more; for a process that goes on without it."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _ensure_listening(self) -> None:
         with self._lock:
             if self._thread is None:
@@ -82,7 +90,7 @@ class ReplyListener:
             raise StoreUnavailable("the job store does not answer: no channel for results")
 
     def _run(self) -> None:
-        while True:
+        while not self._closed.is_set():
             try:
                 self._listen()
             except (RedisError, StoreUnavailable, OSError) as error:
@@ -91,7 +99,7 @@ class ReplyListener:
             except Exception:  # whatever a message holds, the other requests get their results
                 self._listening.clear()
                 logger.exception("a result could not be read, listening again")
-            time.sleep(RECONNECT)
+            self._closed.wait(RECONNECT)
 
     def _listen(self) -> None:
         with self._store.pubsub() as pubsub:
@@ -99,15 +107,15 @@ class ReplyListener:
             pubsub.get_message(timeout=POLL)  # the confirmation: from here on nothing is missed
             self._listening.set()
             self._resync(min_age=0)
-            due = time.monotonic() + RESYNC
-            while True:
-                message = pubsub.get_message(timeout=POLL)
+            due = time.monotonic() + self._resync_interval
+            while not self._closed.is_set():
+                message = pubsub.get_message(timeout=min(POLL, self._resync_interval))
                 if message is not None:
                     job_id, _, text = message["data"].partition(" ")
                     self._resolve(job_id, Result.from_wire(json.loads(text)))
                 if time.monotonic() >= due:
-                    self._resync(min_age=RESYNC)
-                    due = time.monotonic() + RESYNC
+                    self._resync(min_age=self._resync_interval)
+                    due = time.monotonic() + self._resync_interval
 
     def _resync(self, min_age: float) -> None:
         now = time.monotonic()

@@ -52,6 +52,9 @@ def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) 
 
 
 def _setup_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    logging.basicConfig(level=loglevel or "INFO", format=LOG_FORMAT)
-    for name in ("celery.worker.strategy", "celery.app.trace"):  # one line per job is the batch's line
+    """Log at the settings' level, or at that of the command line if it says more."""
+    wanted = logging.getLevelName(Settings.from_env().log_level.upper())
+    asked = loglevel if isinstance(loglevel, int) else logging.getLevelName(str(loglevel or "ERROR").upper())
+    logging.basicConfig(level=min(wanted, asked), format=LOG_FORMAT)
+    for name in ("celery.worker.strategy", "celery.app.trace"):  # the batch's line speaks for its jobs
         logging.getLogger(name).setLevel(logging.WARNING)

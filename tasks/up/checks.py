@@ -47,7 +47,7 @@ def prepare_home(home: Path) -> None:
         if stat.S_IMODE(home.stat().st_mode) & 0o077:
             if any(home.iterdir()) and not (home / LOCK).exists():  # whose folder is this?
                 raise UpError(
-                    [f"STOKER_HOME={home} is open to other users: chmod 700 it, or choose another folder."]
+                    [f"STOKER_HOME={home} holds other files, open to other users: choose another folder."]
                 )
             home.chmod(0o700)
         for name in ("run", "log", "redis"):

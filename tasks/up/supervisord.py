@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,6 @@ from typing import IO
 from tasks.up import bound
 from tasks.up.programs import Program
 
-OPEN_FILES = 16384  # one per waiting client
 LOG_SIZE = "10MB"
 LOG_BACKUPS = 3
 RETRIES = 1_000_000  # it never gives up; the pause before a start grows by 1 s with each failure
@@ -31,7 +29,6 @@ def config(programs: Sequence[Program], folder: Path) -> str:
         programs: what to run.
         folder: current folder of the programs.
     """
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     sections = [
         {
             "": "supervisord",
@@ -43,7 +40,6 @@ def config(programs: Sequence[Program], folder: Path) -> str:
             "childlogdir": "log",
             "nocleanup": "true",
             "umask": "077",
-            "minfds": OPEN_FILES if limit == resource.RLIM_INFINITY else min(limit, OPEN_FILES),
         }
     ]
     sections += [_program(program, folder) for program in programs]

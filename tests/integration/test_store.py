@@ -1,0 +1,175 @@
+"""The job store on a real Redis."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+
+import pytest
+
+from tasks.errors import QueueFull, StoreUnavailable
+from tasks.jobs import Job, JobState, Progress, Result, WorkerInfo
+from tasks.replies import ReplyListener
+from tasks.store import JobStore, estimate
+from tests.services import wait_until
+
+
+@pytest.fixture
+def store(redis_server):
+    return JobStore.from_url(redis_server.socket_url)
+
+
+def job(job_id="a", **changes):
+    now = time.time()
+    return dataclasses.replace(Job(job_id, "echo", "echo_cpu", {"text": "x"}, "me", now, now + 60, 30.0), **changes)
+
+
+def done(job, **changes):
+    return dataclasses.replace(Result(JobState.DONE, job.accepted, time.time(), {"text": "x"}), **changes)
+
+
+def test_waiting_jobs_have_positions_in_the_order_of_arrival(store):
+    for n, name in enumerate("abc"):
+        store.add(job(name, accepted=1000.0 + n), 10)
+    assert [s.queue_position for s in store.get_many("abc")] == [1, 2, 3]
+    store.start([job("a")], "w", 5.0)
+    assert [(s.state, s.queue_position) for s in store.get_many("abc")] == [
+        (JobState.PROCESSING, 0),
+        (JobState.QUEUED, 1),
+        (JobState.QUEUED, 2),
+    ]
+
+
+def test_full_queue_refuses_and_records_nothing(store):
+    store.add(job("a"), 1)
+    with pytest.raises(QueueFull, match="max length 1"):
+        store.add(job("b"), 1)
+    assert store.get("b") is None and store.queue_length("echo_cpu") == 1
+
+
+def test_lapsed_jobs_make_room_in_a_full_queue(store):
+    store.add(job("old", accepted=1.0, deadline=2.0), 1)
+    store.add(job("new"), 1)
+    assert store.get("old").state is JobState.LAPSED
+    assert store.get("new").state is JobState.QUEUED
+
+
+def test_job_past_its_deadline_lapses_when_it_is_looked_at(store):
+    store.add(job("a", deadline=time.time() + 10), 10)
+    assert store.get("a").state is JobState.QUEUED
+    status = store.get("a", now=time.time() + 11)
+    assert status.state is JobState.LAPSED and "lapsed" in status.result.error
+    assert store.queue_length("echo_cpu") == 0
+
+
+def test_running_job_never_lapses(store):
+    one = job("a", deadline=time.time() + 10)
+    store.add(one, 10)
+    store.start([one], "w", time.time())
+    assert store.get("a", now=time.time() + 3600).state is JobState.PROCESSING
+
+
+def test_first_outcome_wins(store):
+    one = job()
+    store.add(one, 10)
+    store.start([one], "w", 5.0)
+    assert store.finish([(one, done(one), {})]) == [True]
+    assert store.finish([(one, done(one, state=JobState.FAILED, error="late"), {})]) == [False]
+    store.start([one], "w2", 6.0)
+    store.report([(one, Progress(50.0))])
+    status = store.get("a")
+    assert status.state is JobState.DONE and status.result.outputs == {"text": "x"} and status.progress.percent == 0
+
+
+def test_result_can_be_read_again_until_its_lifetime_ends(store, redis_server):
+    one = job(result_lifetime=30)
+    store.add(one, 10)
+    store.finish([(one, done(one), {})])
+    assert store.get("a") == store.get("a")
+    assert 0 < redis_server.client().ttl("job:a") <= 30
+
+
+def test_result_of_a_job_whose_record_was_lost_can_be_read(store, redis_server):
+    one = job()
+    store.add(one, 10)
+    redis_server.flush()
+    store.start([one], "w", 5.0)
+    store.finish([(one, done(one), {})])
+    assert store.get("a").state is JobState.DONE and store.get("a").owner == "me"
+
+
+def test_withdrawn_job_is_ended_so_that_a_worker_drops_it(store):
+    store.add(job(), 10)
+    store.withdraw(job())
+    assert store.states(["a", "unknown"]) == [JobState.CANCELED, None]
+    assert store.queue_length("echo_cpu") == 0
+
+
+def test_session_variables_are_kept_per_session_and_endpoint(store):
+    one = job(session="s1")
+    store.finish([(one, done(one), {"counter": 4})])
+    assert store.session_vars("s1", "echo") == {"counter": 4}
+    assert store.session_vars("s2", "echo") == {} and store.session_vars("s1", "other") == {}
+
+
+def test_worker_is_listed_until_it_retires_or_falls_silent(store):
+    store.announce(WorkerInfo("w1@h", 8, seconds_per_job=0.5), ["q"], now=100.0)
+    store.announce(WorkerInfo("w2@h", 8, seconds_per_job=0.5), ["q"], now=110.0)
+    assert [w.name for w in store.workers("q", now=111.0)] == ["w1@h", "w2@h"]
+    assert [w.name for w in store.workers("q", now=116.0)] == ["w2@h"]
+    assert estimate(store.workers("q", now=116.0), 4) == 2.0
+    store.retire(WorkerInfo("w2@h"), ["q"])
+    assert store.workers("q", now=116.0) == [] and estimate([], 4) == -1.0
+
+
+def test_store_that_is_away_is_said_within_a_second(store, redis_server):
+    redis_server.kill()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.add(job(), 10)
+    assert time.monotonic() - began < 1
+    redis_server.start()
+    wait_until(lambda: store.ping() is None, 5, "the store to come back")
+
+
+class TestReplies:
+    @pytest.fixture
+    def listener(self, store):
+        listener = ReplyListener(store, resync=0.2)
+        yield listener
+        listener.close()
+
+    def test_result_wakes_who_waits(self, store, listener):
+        one = job(reply_to=listener.channel)
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            threading.Timer(0.05, lambda: store.finish([(one, done(one), {})])).start()
+            assert waiter.wait(5).outputs == {"text": "x"}
+
+    def test_wait_ends_with_nothing_after_its_timeout(self, listener):
+        with listener.expect("a") as waiter:
+            assert waiter.wait(0.01) is None
+
+    def test_result_that_was_not_published_is_found_in_the_store(self, store, listener):
+        one = job()  # says nowhere that somebody waits, as if the message had been lost
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            store.finish([(one, done(one), {})])
+            assert waiter.wait(8).outputs == {"text": "x"}
+
+    def test_result_that_came_while_the_store_restarted_is_delivered(self, store, listener, redis_server):
+        one = job(reply_to=listener.channel)
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            redis_server.kill()
+            redis_server.start()
+            wait_until(lambda: store.ping() is None, 5, "the store to come back")
+            store.finish([(one, done(one), {})])
+            assert waiter.wait(8).outputs == {"text": "x"}
+
+    def test_lapse_reaches_who_waits(self, store, listener):
+        one = job(reply_to=listener.channel, deadline=time.time() + 0.2)
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            assert waiter.wait(8).state is JobState.LAPSED

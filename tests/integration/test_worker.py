@@ -1,0 +1,228 @@
+"""Real workers, started as a user starts them, on RabbitMQ and on the embedded broker."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from schemas import load_endpoints
+from tasks.celery import create_celery
+from tasks.jobs import JobState
+from tasks.replies import ReplyListener
+from tasks.settings import Settings
+from tasks.store import JobStore
+from tasks.submit import submit
+from tests.services import wait_until
+
+
+class Client:
+    """Submits jobs as the API does, without HTTP."""
+
+    def __init__(self, env):
+        settings = Settings.from_env(env)
+        self.endpoints = load_endpoints(settings.endpoint_folders)
+        self.celery = create_celery(settings, self.endpoints)
+        self.store = JobStore.from_url(settings.store_url)
+        self.replies = ReplyListener(self.store)
+
+    def submit(self, endpoint="trial", **inputs):
+        endpoint = self.endpoints[endpoint]
+        return submit(self.celery, self.store, endpoint, endpoint.load_inputs(inputs), owner="me").id
+
+    def call(self, endpoint="trial", timeout=20, **inputs):
+        """Submit a job and wait for its result on the reply channel."""
+        endpoint = self.endpoints[endpoint]
+        job_id = str(uuid.uuid4())
+        with self.replies.expect(job_id) as waiter:
+            submit(
+                self.celery,
+                self.store,
+                endpoint,
+                endpoint.load_inputs(inputs),
+                owner="me",
+                job_id=job_id,
+                reply_to=self.replies.channel,
+            )
+            return waiter.wait(timeout)
+
+    def results(self, ids, timeout=40):
+        """Wait until all jobs have ended; gives their results."""
+        wait_until(lambda: all(s.state.terminal for s in self.store.get_many(ids)), timeout, "all jobs to end")
+        return [status.result for status in self.store.get_many(ids)]
+
+    def states(self, ids):
+        return Counter(status.state for status in self.store.get_many(ids))
+
+    def close(self):
+        self.replies.close()
+        self.celery.close()
+
+
+@pytest.fixture
+def client(stoker_env):
+    client = Client(stoker_env)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def on_rabbitmq(broker):
+    if broker.kind != "rabbitmq":
+        pytest.skip("this is about RabbitMQ's redelivery")
+
+
+def runs(log: Path) -> Counter:
+    return Counter(log.read_text().split()) if log.exists() else Counter()
+
+
+def test_result_reaches_the_process_that_waits(client, start_worker):
+    worker = start_worker("trial_cpu")
+    result = client.call(text="hello")
+    assert result.state is JobState.DONE and result.outputs == {"text": "hello", "batch_size": 1}
+    assert result.accepted <= result.started <= result.finished
+    assert result.worker == worker.hostname
+
+
+def test_jobs_that_wait_together_run_in_batches(client, start_worker):
+    ids = [client.submit(text=str(n)) for n in range(40)]
+    worker = start_worker("trial_cpu")
+    results = client.results(ids)
+    assert [r.outputs["text"] for r in results] == [str(n) for n in range(40)]
+    assert max(r.outputs["batch_size"] for r in results) == 8
+    assert "batch of 8" in worker.log()
+
+
+def test_failing_job_does_not_fail_its_batch(client, start_worker):
+    ids = [client.submit(text=str(n), action="raise" if n == 3 else "echo") for n in range(8)]
+    start_worker("trial_cpu")
+    results = client.results(ids)
+    assert [r.state for r in results] == [JobState.DONE] * 3 + [JobState.FAILED] + [JobState.DONE] * 4
+    assert results[3].error == "ValueError: told to raise"
+
+
+def test_progress_and_queue_position_can_be_watched(client, start_worker):
+    start_worker("trial_cpu")
+    first = client.submit(action="report", seconds=1.5)
+    wait_until(lambda: client.store.get(first).state is JobState.PROCESSING, 10, "the first job to run")
+    second = client.submit(text="next")
+    status = client.store.get(second)
+    assert (status.state, status.queue_position) == (JobState.QUEUED, 1)
+    seen = []
+    while not (status := client.store.get(first)).state.terminal:
+        seen.append((status.progress.percent, status.progress.outputs.get("step")))
+        time.sleep(0.02)
+    seen = [entry for entry in dict.fromkeys(seen) if entry[1]]
+    assert len(seen) >= 3 and seen == sorted(seen)
+    assert all(percent == step * 10 for percent, step in seen)
+
+
+def test_worker_announces_itself_and_its_model(client, start_worker):
+    start_worker("trial_cpu")
+    (info,) = wait_until(lambda: client.store.workers("trial_cpu"), 10, "the worker to announce itself")
+    assert info.max_batch_size == 8 and info.description["label"] == "Trial"
+
+
+def test_worker_is_gone_from_the_list_after_it_was_stopped(client, start_worker):
+    worker = start_worker("trial_cpu")
+    wait_until(lambda: client.store.workers("trial_cpu"), 10, "the worker to announce itself")
+    assert worker.terminate() == 0
+    assert client.store.workers("trial_cpu") == []
+
+
+def test_job_that_kills_its_host_fails_and_nothing_else_does(client, start_worker):
+    ids = [client.submit(text=str(n)) for n in range(20)]
+    poison = client.submit(action="kill")
+    ids += [client.submit(text=str(n)) for n in range(20)]
+    worker = start_worker("trial_cpu")
+    results = client.results([*ids, poison])
+    assert [r.state for r in results[:-1]] == [JobState.DONE] * 40
+    assert results[-1].state is JobState.FAILED and "SIGKILL" in results[-1].error
+    assert worker.returncode is None
+    assert client.call(text="still here").state is JobState.DONE
+
+
+def test_model_host_dies_with_its_worker(client, start_worker):
+    worker = start_worker("trial_cpu")
+    hosts = worker.children()
+    assert hosts
+    worker.kill9()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in hosts), 5, "the host to die")
+
+
+def test_model_that_cannot_be_loaded_stops_the_worker_with_the_reason(start_worker, tmp_path):
+    folder = tmp_path / "endpoints"
+    folder.mkdir()
+    (folder / "broken.toml").write_text(
+        '[ENDPOINT]\nname = "broken"\n[WORKER]\nqueue = "broken"\nmodel = "tests.data.models:Unloadable"\n'
+    )
+    worker = start_worker("broken", {"STOKER_ENDPOINTS": str(folder)}, ready=False)
+    assert worker.wait(20) != 0
+    assert "no weights in /nowhere" in worker.log() and "endpoint broken" in worker.log()
+
+
+def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(client, start_worker, tmp_path):
+    log = tmp_path / "runs"
+    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
+    worker = start_worker("trial_cpu")
+    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    assert worker.terminate(timeout=20) == 0
+    assert client.states(ids)[JobState.PROCESSING] == 0
+    assert client.states(ids)[JobState.QUEUED] > 0
+    start_worker("trial_cpu")
+    assert {r.state for r in client.results(ids)} == {JobState.DONE}
+    assert set(runs(log).values()) == {1} and len(runs(log)) == 30
+
+
+def test_kill_9_of_a_worker_loses_no_job_and_stores_none_twice(on_rabbitmq, client, start_worker):
+    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(50)]
+    worker = start_worker("trial_cpu")
+    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    done_before = {i: client.store.get(i).result for i in ids if client.store.get(i).state is JobState.DONE}
+    worker.kill9()
+    assert client.states(ids)[JobState.QUEUED] > 0
+    start_worker("trial_cpu")
+    results = dict(zip(ids, client.results(ids), strict=True))
+    assert {r.state for r in results.values()} == {JobState.DONE}
+    assert all(results[i] == result for i, result in done_before.items())
+    wait_until(lambda: client.store.queue_length("trial_cpu") == 0, 5, "the queue to be empty")
+
+
+def test_broker_restart_in_mid_batch_loses_no_job(on_rabbitmq, rabbitmq, client, start_worker, tmp_path):
+    log = tmp_path / "runs"
+    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
+    start_worker("trial_cpu")
+    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    rabbitmq.stop_app()
+    rabbitmq.start_app()
+    assert {r.state for r in client.results(ids)} == {JobState.DONE}
+    assert len(runs(log)) == 30 and set(runs(log).values()) == {1}
+    assert client.call(text="afterwards").state is JobState.DONE
+
+
+def test_store_restart_in_mid_batch_loses_no_job(on_rabbitmq, redis_server, client, start_worker):
+    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(30)]
+    start_worker("trial_cpu")
+    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    redis_server.kill()
+    time.sleep(0.5)  # a batch ends while the store is away
+    redis_server.start()
+    assert {r.state for r in client.results(ids)} == {JobState.DONE}
+
+
+def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(
+    on_rabbitmq, client, start_worker, tmp_path
+):
+    log = tmp_path / "runs"
+    worker = start_worker("trial_cpu")
+    job = client.submit(text="long", action="hold_gil", seconds=4, log=str(log))
+    wait_until(lambda: client.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    began = time.monotonic()
+    (answer,) = client.celery.control.inspect([worker.hostname], timeout=2).active().values()
+    assert time.monotonic() - began < 1.5
+    assert [task["id"] for task in answer] == [job]
+    assert client.results([job])[0].state is JobState.DONE
+    assert runs(log) == {"long": 1}

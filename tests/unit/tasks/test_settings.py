@@ -1,0 +1,88 @@
+"""How an installation is configured."""
+
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import SettingsError
+from tasks.settings import Settings
+
+
+def read(tmp_path, environ=None, toml=None):
+    if toml is not None:
+        (tmp_path / "stoker.toml").write_text(toml)
+    return Settings.from_env(environ or {}, cwd=tmp_path)
+
+
+def problems(*args, **kwargs):
+    with pytest.raises(SettingsError) as caught:
+        read(*args, **kwargs)
+    return caught.value.problems
+
+
+def test_defaults_are_an_embedded_installation_on_loopback(tmp_path):
+    settings = read(tmp_path)
+    assert settings.embedded and settings.host == "127.0.0.1" and settings.port == 7777
+    assert settings.home == tmp_path / ".stoker"
+    assert settings.broker_url == f"redis+socket://{tmp_path}/.stoker/redis.sock"
+    assert settings.store_url == f"unix://{tmp_path}/.stoker/redis.sock"
+
+
+def test_environment_wins_over_the_file(tmp_path):
+    settings = read(tmp_path, {"STOKER_PORT": "8001"}, 'STOKER_PORT = 8000\nSTOKER_HOST = "0.0.0.0"\n')
+    assert (settings.port, settings.host) == (8001, "0.0.0.0")
+
+
+def test_all_problems_are_told_at_once_each_with_its_name_and_limits(tmp_path):
+    found = problems(tmp_path, {"STOKER_PORT": "70000", "STOKER_LOG_LEVEL": "loud", "STOKER_PROT": "1"})
+    assert found == [
+        "STOKER_PORT='70000' is not a whole number from 1 to 65535",
+        "STOKER_LOG_LEVEL='loud' is none of debug, info, warning, error",
+        "STOKER_PROT is no setting; did you mean STOKER_PORT?",
+    ]
+
+
+def test_unknown_name_in_the_file_is_a_problem_too(tmp_path):
+    assert "PORT is no setting" in problems(tmp_path, toml="PORT = 1\n")[0]
+
+
+def test_other_variables_are_none_of_our_business(tmp_path):
+    read(tmp_path, {"HOME": "/root", "STOKER_TEST_BROKER": "amqp://x"})
+
+
+def test_broker_and_store_go_together(tmp_path):
+    assert "go together" in problems(tmp_path, {"STOKER_BROKER_URL": "amqp://localhost"})[0]
+
+
+def test_secret_may_be_in_a_file(tmp_path):
+    (tmp_path / "broker").write_text("amqp://user:secret@host//\n")
+    environ = {"STOKER_BROKER_URL_FILE": str(tmp_path / "broker"), "STOKER_STORE_URL": "redis://host"}
+    settings = read(tmp_path, environ)
+    assert settings.broker_url == "amqp://user:secret@host//" and not settings.embedded
+
+
+def test_secret_given_twice_or_in_no_file_is_a_problem(tmp_path):
+    both = problems(tmp_path, {"STOKER_SECRET_KEY": "x", "STOKER_SECRET_KEY_FILE": "/nowhere"})
+    assert "are both set" in both[0] and "cannot be read" in both[1]
+
+
+def test_wrong_url_is_told_without_its_password(tmp_path):
+    (found,) = problems(tmp_path, {"STOKER_BROKER_URL": "http://u:hunter2@h", "STOKER_STORE_URL": "redis://h"})
+    assert "STOKER_BROKER_URL must start with" in found and "hunter2" not in found
+
+
+def test_home_too_long_for_a_socket_is_told_before_redis_fails(tmp_path):
+    assert "shorter path" in problems(tmp_path, {"STOKER_HOME": "/tmp/" + "x" * 120})[0]
+
+
+def test_broken_file_is_told_with_its_place(tmp_path):
+    assert "stoker.toml cannot be read" in problems(tmp_path, toml="STOKER_PORT = = 1")[0]
+
+
+def test_folders_of_endpoint_files_follow_the_shipped_ones(tmp_path):
+    settings = read(tmp_path, {"STOKER_ENDPOINTS": "mine:/abs"})
+    assert settings.endpoint_folders[1:] == (tmp_path / "mine", Path("/abs"))
+    assert read(tmp_path, {}, 'STOKER_ENDPOINTS = ["a", "b"]\n').endpoint_folders[1:] == (
+        tmp_path / "a",
+        tmp_path / "b",
+    )
