@@ -12,8 +12,8 @@ import amqp
 import pytest
 from kombu import Connection, Queue
 
-from tests.conftest import Broker
-from tests.services import ROOT, ForeignBroker, Process, RabbitMQ, RedisServer, wait_until
+from tests.conftest import Broker, StartApi, StartWorker
+from tests.services import ROOT, ForeignBroker, Process, RabbitMQ, RedisServer, StartError, wait_until
 
 QUORUM = {"x-queue-type": "quorum"}
 
@@ -112,3 +112,15 @@ def test_close_ends_a_process_and_its_children(tmp_path: Path) -> None:
     children = wait_until(lambda: len(process.children()) == 2 and process.children(), 5, "two children")
     process.close()
     wait_until(lambda: not any(is_alive(pid) for pid in children), 5, "the end of the children")
+
+
+def test_worker_and_api_become_ready_and_end(start_worker: StartWorker, start_api: StartApi) -> None:
+    worker, api = start_worker("echo_cpu"), start_api()
+    assert worker.children()
+    api.terminate()
+    worker.terminate()
+
+
+def test_log_of_a_worker_that_does_not_start_is_in_the_error(start_worker: StartWorker) -> None:
+    with pytest.raises(StartError, match="STOKER_LOG_LEVEL"):
+        start_worker("echo_cpu", {"STOKER_LOG_LEVEL": "loud"})
