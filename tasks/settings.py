@@ -114,7 +114,9 @@ class _Reader:
         if isinstance(value, bool):
             return "true" if value else "false"
         if not isinstance(value, str | int | float):
-            self.problems.append(f"{key} in {path} is a {type(value).__name__}: write a string, number or list")
+            self.problems.append(
+                f"{key} in {path} is a {type(value).__name__}: write a string, number or list"
+            )
         return str(value)
 
     def settings(self) -> Settings:

@@ -1,7 +1,7 @@
 """The job store: every Redis key, its type and its lifetime.
 
     key                      type     what                                     lifetime
-    job:<id>                 hash     state, times, progress, result of a job  a week; result_lifetime once ended
+    job:<id>                 hash     state, times, progress, result         a week; once ended: result_lifetime
     waiting:<queue>          zset     ids of waiting jobs by time of arrival   -
     session:<id>:<endpoint>  hash     session variables (JSON each)            30 days after the last write
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry    -
@@ -30,6 +30,7 @@ UNFINISHED_LIFETIME = 7 * 86400  # s; so long a job without an outcome is rememb
 SESSION_LIFETIME = 30 * 86400  # s
 WITHDRAWN_LIFETIME = 3600  # s
 WORKER_LIFETIME = 15  # s; a worker announces itself three times in this
+SILENCE = 2  # s; a server that says nothing for longer counts as down
 SWEEP = 500  # jobs looked at when a full queue is searched for lapsed ones
 
 _TERMINAL = "local function ended(s) return s and s ~= 'queued' and s ~= 'processing' end\n"
@@ -72,11 +73,15 @@ return 1
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn Redis's connection errors into `StoreUnavailable`."""
+    """Turn into `StoreUnavailable` what is wrong with the server, not with what we ask of it."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.exceptions.BusyLoadingError) as error:
+    except (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError) as error:
         raise StoreUnavailable(f"the job store does not answer: {error}") from error
+    except redis.ResponseError as error:
+        if "MISCONF" not in str(error) and "OOM" not in str(error):  # its disk or its memory is full
+            raise
+        raise StoreUnavailable(f"the job store takes no writes: {error}") from error
 
 
 class JobStore:
@@ -105,8 +110,8 @@ class JobStore:
             max_connections=connections,
             timeout=5,
             socket_connect_timeout=1,
-            socket_timeout=5,
-            retry=Retry(NoBackoff(), 1),
+            socket_timeout=SILENCE,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # a stale connection
             decode_responses=True,
         )
         return cls(redis.Redis(connection_pool=pool))
@@ -305,9 +310,7 @@ class JobStore:
 
 def lapsed(job: Job, now: float) -> Result:
     """Give the result of a job that waited longer than it may."""
-    return Result(
-        JobState.LAPSED, job.accepted, now, error=f"Job {job.id} on {job.endpoint} lapsed!"
-    )
+    return Result(JobState.LAPSED, job.accepted, now, error=f"Job {job.id} on {job.endpoint} lapsed!")
 
 
 def estimate(workers: Sequence[WorkerInfo], position: int) -> float:

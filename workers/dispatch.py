@@ -286,7 +286,11 @@ class Dispatcher(threading.Thread):
         self._timed_out = False
         logger.error(
             "%s with %d jobs running: %d run again alone, %d fail; %d wait for the next host",
-            reason, len(running), len(retry), len(failed), len(waiting),
+            reason,
+            len(running),
+            len(retry),
+            len(failed),
+            len(waiting),
         )
         for run in failed:
             self._fail(run, f"Job ended with its process: {reason}")

@@ -84,7 +84,9 @@ def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
                 models[name] = model
         except Exception as error:  # the end of this host, whatever a model may raise
             logger.debug("loading %s", name, exc_info=True)
-            reason = f"model {name} of endpoint {endpoint.name} cannot be loaded: {type(error).__name__}: {error}"
+            reason = (
+                f"model {name} of endpoint {endpoint.name} cannot be loaded: {type(error).__name__}: {error}"
+            )
             raise ModelLoadFailed(reason) from error
         _warm_up(endpoint, models[name])
     return models
@@ -113,14 +115,8 @@ def _runner(endpoint: Endpoint, models: dict[str, Model], emit: Any) -> Runner:
 
 
 def _describe(models: dict[str, Model]) -> dict[str, Any]:
-    """Give what the first model says of itself, by the names of AIME's endpoint details."""
-    names = ("label", "quantization", "size", "family", "type", "repo_name")
-    return {
-        name: value
-        for model in list(models.values())[:1]
-        for name in names
-        if (value := getattr(model, f"model_{name}", None)) is not None
-    }
+    """Give what the first model says of itself."""
+    return next((model.description for model in models.values()), {})
 
 
 def _read(connection: Connection, loop: ModelLoop) -> None:

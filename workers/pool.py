@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections import deque
+from importlib.metadata import version
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -48,7 +49,11 @@ class BatchPool(BasePool):
         self._hub: Any = None
         self._consumer: Any = None
         mine = served(endpoints, set(self._queues))
-        info = WorkerInfo(name=options["initargs"][1], max_batch_size=self.limit or 1)
+        info = WorkerInfo(
+            name=options["initargs"][1],
+            max_batch_size=self.limit or 1,
+            description={"interface_version": f"stoker {version('stoker')}"},
+        )
         self._dispatcher = Dispatcher(
             JobStore.from_url(settings.store_url, connections=2),
             {e.name: e for e in mine},

@@ -22,7 +22,9 @@ def store(redis_server):
 
 def job(job_id="a", **changes):
     now = time.time()
-    return dataclasses.replace(Job(job_id, "echo", "echo_cpu", {"text": "x"}, "me", now, now + 60, 30.0), **changes)
+    return dataclasses.replace(
+        Job(job_id, "echo", "echo_cpu", {"text": "x"}, "me", now, now + 60, 30.0), **changes
+    )
 
 
 def done(job, **changes):
@@ -79,7 +81,11 @@ def test_first_outcome_wins(store):
     store.start([one], "w2", 6.0)
     store.report([(one, Progress(50.0))])
     status = store.get("a")
-    assert status.state is JobState.DONE and status.result.outputs == {"text": "x"} and status.progress.percent == 0
+    assert (
+        status.state is JobState.DONE
+        and status.result.outputs == {"text": "x"}
+        and status.progress.percent == 0
+    )
 
 
 def test_result_can_be_read_again_until_its_lifetime_ends(store, redis_server):

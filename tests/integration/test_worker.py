@@ -51,7 +51,9 @@ class Client:
 
     def results(self, ids, timeout=40):
         """Wait until all jobs have ended; gives their results."""
-        wait_until(lambda: all(s.state.terminal for s in self.store.get_many(ids)), timeout, "all jobs to end")
+        wait_until(
+            lambda: all(s.state.terminal for s in self.store.get_many(ids)), timeout, "all jobs to end"
+        )
         return [status.result for status in self.store.get_many(ids)]
 
     def states(self, ids):
@@ -123,7 +125,7 @@ def test_progress_and_queue_position_can_be_watched(client, start_worker):
 def test_worker_announces_itself_and_its_model(client, start_worker):
     start_worker("trial_cpu")
     (info,) = wait_until(lambda: client.store.workers("trial_cpu"), 10, "the worker to announce itself")
-    assert info.max_batch_size == 8 and info.description["label"] == "Trial"
+    assert info.max_batch_size == 8 and info.description["model"]["label"] == "Trial"
 
 
 def test_worker_is_gone_from_the_list_after_it_was_stopped(client, start_worker):

@@ -67,7 +67,9 @@ def test_secret_given_twice_or_in_no_file_is_a_problem(tmp_path):
 
 
 def test_wrong_url_is_told_without_its_password(tmp_path):
-    (found,) = problems(tmp_path, {"STOKER_BROKER_URL": "http://u:hunter2@h", "STOKER_STORE_URL": "redis://h"})
+    (found,) = problems(
+        tmp_path, {"STOKER_BROKER_URL": "http://u:hunter2@h", "STOKER_STORE_URL": "redis://h"}
+    )
     assert "STOKER_BROKER_URL must start with" in found and "hunter2" not in found
 
 

@@ -10,7 +10,19 @@ import pytest
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, JobState, WorkerInfo
 from workers.dispatch import Answer, Dispatcher, Fatal
-from workers.messages import Died, Done, Dropped, Jobs, LoadFailed, Outcome, Ready, Recall, Report, Started, Stop
+from workers.messages import (
+    Died,
+    Done,
+    Dropped,
+    Jobs,
+    LoadFailed,
+    Outcome,
+    Ready,
+    Recall,
+    Report,
+    Started,
+    Stop,
+)
 
 WAIT = 5
 
