@@ -1,11 +1,11 @@
 """The job store: every Redis key, its type and its lifetime.
 
-    key                      type     what                                     lifetime
-    job:<id>                 hash     state, times, progress, result         a week; once ended: result_lifetime
-    waiting:<queue>          zset     ids of waiting jobs by time of arrival   -
-    session:<id>:<endpoint>  hash     session variables (JSON each)            30 days after the last write
-    workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry    -
-    replies:<process>        channel  "<job id> <result JSON>" to the API process that waits
+    key                      type     what                                    lifetime
+    job:<id>                 hash     state, times, progress, result          a week; then result_lifetime
+    waiting:<queue>          zset     ids of waiting jobs by time of arrival  -
+    session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
+    workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
+    replies:<process>        channel  "<job id> <result JSON>"                -
 
 A terminal state never changes: the scripts below look before they write.
 """
