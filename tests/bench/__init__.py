@@ -1,0 +1,1 @@
+"""How fast Stoker is: `python -m tests.bench [NAME...]`; see docs/benchmarks.md."""

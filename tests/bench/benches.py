@@ -1,0 +1,173 @@
+"""The benchmarks. The cases of each take turns, so that a busy moment of the machine meets all alike."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from tests.bench import bare
+from tests.bench.load import Load
+from tests.bench.report import Case
+from tests.bench.stack import KEY, Installation, Site, site
+from tests.services import Process, free_port
+from workers.models.sleep import BATCH_TIME, ITEM_TIME
+
+ECHO = [{"text": "hello"}]
+BATCH = 32
+SIMGPU_LIMIT = BATCH / (BATCH_TIME + BATCH * ITEM_TIME)  # items/s
+SIZES = (1, 2, 4, 8, 16, 32)
+TEXTS = 256
+WORDS = """
+    the a man woman child dog is was will be playing reading writing running in on under near house garden
+    street market guitar letter book river morning evening quickly slowly never always because although stock
+    price rises falls weather sunny rain model learns small large number of results
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose.
+
+    Attributes:
+        seconds: of each run.
+        runs: of each case.
+        clients: numbers of clients; None: the benchmark's own.
+        brokers: of `echo`; the others use RabbitMQ, where it is among them.
+        api_processes: numbers of API processes of `echo`; the others use the last one.
+        say: tells how far it is.
+    """
+
+    seconds: float = 5.0
+    runs: int = 3
+    clients: tuple[int, ...] | None = None
+    brokers: tuple[str, ...] = ("embedded", "rabbitmq")
+    api_processes: tuple[int, ...] = (1, 2)
+    say: Callable[[str], None] = lambda text: None
+
+    @property
+    def warm_up(self) -> float:
+        """In s."""
+        return min(1.0, self.seconds)
+
+
+Found = tuple[list[Case], dict[str, Any]]
+
+
+def echo(options: Options) -> Found:
+    """What a request costs without a model."""
+    with site() as place:
+        places = [
+            place.install(broker, "echo_cpu", api_processes=processes)
+            for processes in options.api_processes
+            for broker in options.brokers
+        ]
+        counts = options.clients or (1, 64)
+        return _take_turns(
+            options, [(p, _load(options, "echo", ECHO, n), None) for n in counts for p in places]
+        )
+
+
+def simgpu(options: Options) -> Found:
+    """How near batching comes to what a GPU could do at best."""
+    with site() as place:
+        installation = _best(place, options, "simgpu")
+        loads = [_load(options, "simgpu", ECHO, n, "batch_size") for n in options.clients or (64, 256)]
+        cases, _ = _take_turns(options, [(installation, load, SIMGPU_LIMIT) for load in loads])
+    return cases, {"of_limit": {case.name: round(case.rate / SIMGPU_LIMIT, 4) for case in cases}}
+
+
+def embed(options: Options) -> Found:
+    """A real model: the whole way, against the model alone."""
+    texts = sentences(TEXTS)
+    inputs = [{"text": text} for text in texts]
+    options.say("looking for the model's best batch size")
+    by_size = bare.measure(texts, SIZES, max(1.0, options.seconds / 2))
+    best = max(by_size, key=by_size.__getitem__)
+    alone: list[float] = []
+    with site() as place:
+        installation = _best(place, options, "embed_cpu")
+        (count,) = options.clients or (64,)
+        many, one = (Case(_name(installation, clients)) for clients in (count, 1))
+        for run in range(options.runs):
+            options.say(f"run {run + 1} of {options.runs}: model alone, {count} clients, 1 client")
+            alone.append(bare.measure(texts, [best], options.seconds)[best])
+            many.add(*installation.run(_load(options, "embed", inputs, count)))
+            one.add(*installation.run(Load(0, "/embed", KEY, inputs, 1, requests=64, warm_up=0.2)))
+    ratios = [run.rate / rate for run, rate in zip(many.runs, alone, strict=True)]
+    return [many, one], {
+        "model_alone": {
+            "by_batch_size": {size: round(rate, 1) for size, rate in by_size.items()},
+            "best_batch_size": best,
+            "rate": round(statistics.median(alone), 1),
+            "runs": [round(rate, 1) for rate in alone],
+        },
+        "ratio_to_model_alone": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "gain_over_one_client": round(many.rate / one.rate, 2),
+    }
+
+
+def ceiling(options: Options) -> Found:
+    """What the load generator itself can do, against a server that does nothing."""
+    with site() as place:
+        port = free_port()
+        command = [sys.executable, "-m", "tests.bench.trivial", str(port)]
+        server = Process("trivial server", command, os.environ, place.folder / "log", lambda: _listens(port))
+        with closing(server):
+            server.wait_ready(10)
+            installation = Installation("trivial server", {"server": lambda: [server.pid]}, port)
+            loads = [_load(options, "x", ECHO, n) for n in options.clients or (1, 64, 256)]
+            return _take_turns(options, [(installation, load, None) for load in loads])
+
+
+BENCHES: dict[str, Callable[[Options], Found]] = {
+    "ceiling": ceiling,
+    "echo": echo,
+    "simgpu": simgpu,
+    "embed": embed,
+}
+
+
+def sentences(count: int, seed: int = 1) -> list[str]:
+    """Make up texts of 6 to 16 words, the same ones every time."""
+    source, words = random.Random(seed), WORDS.split()
+    return [" ".join(source.choices(words, k=source.randint(6, 16))) for _ in range(count)]
+
+
+def _best(place: Site, options: Options, queue: str) -> Installation:
+    broker = "rabbitmq" if "rabbitmq" in options.brokers else options.brokers[0]
+    return place.install(broker, queue, api_processes=options.api_processes[-1])
+
+
+def _load(
+    options: Options, endpoint: str, inputs: list[dict[str, Any]], clients: int, collect: str | None = None
+) -> Load:
+    return Load(0, f"/{endpoint}", KEY, inputs, clients, options.seconds, None, options.warm_up, collect)
+
+
+def _take_turns(options: Options, wanted: Sequence[tuple[Installation, Load, float | None]]) -> Found:
+    cases = [Case(_name(installation, load.clients), limit) for installation, load, limit in wanted]
+    for run in range(options.runs):
+        for case, (installation, load, _) in zip(cases, wanted, strict=True):
+            options.say(f"run {run + 1} of {options.runs}: {case.name}")
+            case.add(*installation.run(load))
+    return cases, {}
+
+
+def _name(installation: Installation, clients: int) -> str:
+    return f"{installation.label}, {clients} client{'s' if clients > 1 else ''}"
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
