@@ -54,6 +54,10 @@ def run_job(
     """Submit a job and wait for its result.
 
     Args:
+        endpoint: name of the endpoint.
+        params: its inputs, ready for JSON.
+        token: API key or session key; None: none is sent.
+        patience: how long and how often to ask.
         poll: ask for the progress until the job has ended; else the server holds the one answer back.
         clock: seconds, monotonic.
 
