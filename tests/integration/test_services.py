@@ -63,6 +63,12 @@ def test_queue_length_counts_the_messages_of_one_vhost(rabbitmq: ForeignBroker, 
         rabbitmq.queue_length("q", rabbitmq.vhost())
 
 
+def test_rabbitmq_is_the_process_that_dies_with_the_session(rabbitmq: ForeignBroker) -> None:
+    if not isinstance(rabbitmq, RabbitMQ):
+        pytest.skip("the broker of STOKER_TEST_BROKER is not ours")
+    assert Path(f"/proc/{rabbitmq.pid}/comm").read_text().strip() == "beam.smp"
+
+
 def test_policies_for_containers_are_accepted(rabbitmq: ForeignBroker) -> None:
     if not isinstance(rabbitmq, RabbitMQ):
         pytest.skip("the broker of STOKER_TEST_BROKER is not ours to configure")

@@ -112,6 +112,8 @@ class RabbitMQ(ForeignBroker):
             "HOME": str(self._folder),  # the Erlang cookie is made there
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(free_port()),
+            # The script becomes the node instead of watching it, so that it dies with the session.
+            "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(advanced),
             "RABBITMQ_CONFIG_FILE": str(config),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "rabbitmq-env.conf"),
@@ -140,6 +142,17 @@ class RabbitMQ(ForeignBroker):
             "RabbitMQ", [server], self._env, self._folder / "rabbitmq.log", self.answers, self._folder
         )
         self._node.wait_ready(60)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the node.
+
+        Raises:
+            StartError: it was never started.
+        """
+        if self._node is None:
+            raise StartError("RabbitMQ was not started")
+        return self._node.pid
 
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` (about 1 s) and give what it prints."""
