@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -41,7 +42,7 @@ def up() -> None:
     from tasks.up import up as run
 
     try:
-        status = run(settings, endpoints, Path.cwd(), click.echo)
+        status = run(settings, endpoints, Path.cwd(), _say)
     except UpError as error:
         _fail(error.problems)
     sys.exit(status)
@@ -69,6 +70,11 @@ def _load() -> tuple[Settings, dict[str, Endpoint]]:
         _fail(error.problems)
     except EndpointFileError as error:
         _fail(str(error).splitlines())
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # the terminal was closed: what runs is stopped in order all the same
+        click.echo(line)
 
 
 def _fail(problems: list[str]) -> NoReturn:
