@@ -48,7 +48,7 @@ coverage: services $(DEV)  ## the tests, and what they did not reach
 	@$(BIN)/coverage run -m pytest $(TESTS)
 	@$(BIN)/coverage report
 
-bench: $(SERVER)  ## speed
+bench: services $(DEV)  ## speed
 	@$(BIN)/python -m tests.bench
 
 services:

@@ -14,7 +14,7 @@ from tests.bench import report
 from tests.bench.benches import BENCHES, Options
 from tests.services import ROOT
 
-FOLDER = ROOT / "build" / "bench"  # which git ignores
+FOLDER = ROOT / "tests" / "bench" / "results"  # which git ignores
 
 
 def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
