@@ -9,7 +9,7 @@ from app.errors import ApiError, error_body
 from app.services import services
 from schemas import Endpoint
 from tasks.jobs import JobState, JobStatus, Result, WorkerInfo
-from tasks.store import estimate
+from tasks.records import estimate
 
 _CODES = {JobState.FAILED: "job_failed", JobState.LAPSED: "lapsed", JobState.CANCELED: "canceled"}
 

@@ -18,8 +18,8 @@ from app.services import services
 from schemas import Endpoint, InputError
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.jobs import Job, Result
+from tasks.records import estimate
 from tasks.replies import Waiter
-from tasks.store import estimate
 from tasks.submit import submit
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from tasks.settings import Settings
 EXCHANGE = Exchange("stoker", type="direct", durable=True)
 DELIVERY_LIMIT = 20  # a backstop only: a dying worker raises the count of every message it had prefetched
 DEAD_LETTERS = "stoker.dead"
-VISIBILITY_MARGIN = 600  # s; Redis as broker gives a message back after the longest job and this
+VISIBILITY_TIMEOUT = 30  # s; Redis as broker gives a message back when its worker said nothing for so long
 
 
 def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Celery:
@@ -45,12 +45,13 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # a worker waits for its broker, however long that is away
         broker_connection_timeout=1.0,  # s; a broker that is silent for longer counts as down
         broker_pool_limit=64,
-        broker_transport_options=_transport_options(settings.broker_url, endpoints),
+        broker_transport_options=_transport_options(settings.broker_url),
     )
     for endpoint in endpoints.values():
-        celery.task(_run_elsewhere, name=endpoint.task_name, ignore_result=True)
+        celery.task(_run_elsewhere, name=endpoint.task_name, Request="workers.request:JobRequest")
     return celery
 
 
@@ -70,13 +71,12 @@ def dead_letter_queue() -> Queue:
     return Queue(DEAD_LETTERS, durable=True, queue_arguments={"x-queue-type": "quorum"})
 
 
-def _transport_options(broker_url: str, endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
+def _transport_options(broker_url: str) -> dict[str, Any]:
     fail_fast = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
     if broker_url.startswith("amqp"):
         return fail_fast | {"confirm_publish": True}
-    longest = max((e.max_runtime for e in endpoints.values()), default=0)
     return fail_fast | {
-        "visibility_timeout": longest + VISIBILITY_MARGIN,
+        "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
     }

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from schemas import SHIPPED
 from tasks.errors import SettingsError
@@ -138,8 +139,10 @@ class _Reader:
             port=self._number("STOKER_PORT", 7777, 1, 65535),
             flower_host=self._text("STOKER_FLOWER_HOST", "127.0.0.1"),
             flower_port=self._number("STOKER_FLOWER_PORT", 5555, 1, 65535),
-            broker_url=self._url("STOKER_BROKER_URL", broker or f"redis+socket://{socket}", BROKERS),
-            store_url=self._url("STOKER_STORE_URL", store or f"unix://{socket}", STORES),
+            broker_url=self._url(
+                "STOKER_BROKER_URL", broker or f"redis+socket://{quote(str(socket))}", BROKERS
+            ),
+            store_url=self._url("STOKER_STORE_URL", store or f"unix://{quote(str(socket))}", STORES),
             embedded=embedded,
             endpoint_folders=(SHIPPED, *self._folders("STOKER_ENDPOINTS")),
             api_processes=self._number("STOKER_API_PROCESSES", 1, 1, 256),

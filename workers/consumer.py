@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from typing import Any
 
 from celery import bootsteps
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.tasks import Tasks
 
-from tasks.celery import dead_letter_queue
+from tasks.celery import VISIBILITY_TIMEOUT, dead_letter_queue
 
 DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
@@ -27,6 +30,32 @@ class DeadLetters(bootsteps.StartStopStep):
         dead_letter_queue().bind(consumer.connection.default_channel).declare()
 
 
+class KeepVisible(bootsteps.StartStopStep):
+    """Tells the embedded broker, as long as this worker lives, that its messages are being worked on.
+
+    Redis knows no connections: it gives a message back after a timeout. With this one the timeout can be
+    short, whatever a job takes, so that the jobs of a killed worker run again soon.
+    """
+
+    requires = (Tasks,)
+
+    def include_if(self, consumer: Any) -> bool:
+        """Only Redis needs it."""
+        return consumer.app.connection_for_read().transport.driver_type == "redis"
+
+    def start(self, consumer: Any) -> None:
+        """Begin, on each connection; Celery's loop forgets the timers of a lost one."""
+        consumer.timer.call_repeatedly(VISIBILITY_TIMEOUT / 3, self._touch, (consumer,))
+
+    def _touch(self, consumer: Any) -> None:
+        """Let the time of all messages that are not acked begin anew."""
+        channel = consumer.task_consumer and consumer.task_consumer.channel
+        if not channel or not (tags := set(channel.qos._delivered) - channel.qos._dirty):
+            return
+        with channel.conn_or_acquire() as client:
+            client.zadd(channel.unacked_index_key, dict.fromkeys(tags, time.time()), xx=True)
+
+
 class Consumer(CeleryConsumer):
     """Acks at once, tells the pool of a lost connection, and declares no delay queues."""
 
@@ -36,6 +65,7 @@ class Consumer(CeleryConsumer):
         default_steps = [  # noqa: RUF012 - a class attribute in Celery too
             *(step for step in CeleryConsumer.Blueprint.default_steps if step != DELAYED_DELIVERY),
             DeadLetters,
+            KeepVisible,
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +79,9 @@ class Consumer(CeleryConsumer):
     def on_connection_error_after_connected(self, exc: BaseException) -> None:
         """Tell the pool before anything else: the broker gives our unacked messages to others now."""
         self.pool.connection_lost()
-        super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():  # Celery announces a change of a default that we have set
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
 
     def flush_events(self) -> None:
         """Send buffered events now; for a shutdown, when the hub does not turn any more."""

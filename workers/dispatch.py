@@ -10,15 +10,19 @@ import logging
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from schemas import Endpoint
 from tasks.errors import StoreUnavailable
-from tasks.jobs import Job, JobState, Progress, Result, WorkerInfo
-from tasks.store import JobStore, lapsed
+from tasks.jobs import Job, JobState, Progress, WorkerInfo
+from tasks.records import canceled, lapsed
+from tasks.store import Claim, JobStore
+from workers.events import Answer, Arrived, CancelAsked, ConnectionLost, Event, Fatal, Shutdown
 from workers.host import Host
 from workers.messages import (
+    Cancel,
     Died,
     Done,
     Dropped,
@@ -33,58 +37,18 @@ from workers.messages import (
     Started,
     Stop,
 )
-from workers.progress import Throttle
-from workers.results import Aborted, to_result, until_stored
+from workers.results import Aborted, Recorder, until_stored
 from workers.table import Phase, Run, Table
-from workers.verdict import MAX_KILLS, judge
+from workers.verdict import Cause, judge
 
 logger = logging.getLogger(__name__)
 
 ANNOUNCE = 5.0  # s between two signs of life in the store
+TEND = 0.5  # s between two looks at the jobs that are held: renew their lease, see who was canceled
+CANCEL_GRACE = 5.0  # s that a canceled job has to stop by itself before its host is killed
+MAX_DEATHS = 3  # workers that may die while they run a job before it is failed
 RESPAWN = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # s before the next host, by deaths without an outcome between
 PACE = 0.1  # weight of the newest batch in the mean time per job
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A delivery from the broker."""
-
-    delivery: int
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLost:
-    """All deliveries of before are void."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shutdown:
-    """Finish the running batch, then end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What Celery's loop thread shall do about a delivery.
-
-    Attributes:
-        started: it starts now; the other fields say nothing.
-        error: what went wrong with the job, if something did.
-        run_time: seconds on the model; None: it was not run for this delivery.
-    """
-
-    delivery: int
-    started: bool = False
-    error: str | None = None
-    run_time: float | None = None
-    result: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Fatal:
-    """The worker cannot go on."""
-
-    reason: str
 
 
 class Dispatcher(threading.Thread):
@@ -113,29 +77,34 @@ class Dispatcher(threading.Thread):
         self.failure: str | None = None
         self.abort = threading.Event()
         self._store, self._endpoints, self._spawn, self._reply = store, endpoints, spawn, reply
-        self._inbox: queue.SimpleQueue[Arrived | ConnectionLost | Shutdown | FromHost] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Event | FromHost] = queue.SimpleQueue()
         self._table = Table()
-        self._throttle = Throttle()
+        self._holder = f"{info.name}#{uuid.uuid4().hex}"
+        self._recorder = Recorder(store, self._holder, self.abort)
         self._info, self._queues = info, queues
         self._host: Host | None = None
         self._deaths = 0  # of hosts, since the last outcome
         self._spawn_at: float | None = 0.0
         self._batch_deadline: float | None = None
-        self._timed_out = False
+        self._cancel_deadline: float | None = None
+        self._kill_cause = Cause.ITSELF
         self._announce_at = 0.0
+        self._tend_at: float | None = None
         self._stopping = False
         self._pace = 0.0
         self._claims: list[Run] = []
         self._sends: list[Run] = []
-        self._starts: list[Run] = []
-        self._last_words: list[tuple[Run, Progress]] = []
-        self._results: list[tuple[Run, Result, Outcome]] = []
+        self._elsewhere: list[tuple[float, Run]] = []  # to be claimed again, since another worker runs them
 
     # -- from other threads
 
-    def arrive(self, delivery: int, job: Job) -> None:
-        """Take a delivery."""
-        self._inbox.put(Arrived(delivery, job))
+    def arrive(self, delivery: int, job: Job, canceled: bool = False) -> None:
+        """Take a delivery; `canceled`: of a job that shall not run."""
+        self._inbox.put(Arrived(delivery, job, canceled))
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job wherever it is in this worker."""
+        self._inbox.put(CancelAsked(job_id))
 
     def connection_lost(self) -> None:
         """Forget all deliveries: the broker will hand them out again."""
@@ -185,7 +154,7 @@ class Dispatcher(threading.Thread):
     def _over(self) -> bool:
         if self.abort.is_set():
             return True
-        return self._stopping and self._host is None and not self._results
+        return self._stopping and self._host is None and not self._recorder.pending
 
     def _read(self) -> None:
         try:
@@ -196,33 +165,81 @@ class Dispatcher(threading.Thread):
             pass
 
     def _timeout(self) -> float:
-        dues = [self._announce_at, self._throttle.next_due(), self._spawn_at, self._batch_deadline]
+        dues = [
+            self._announce_at,
+            self._recorder.next_due(),
+            self._spawn_at,
+            self._batch_deadline,
+            self._cancel_deadline,
+            self._tend_at,
+            *(due for due, _ in self._elsewhere),
+        ]
         return max(0.0, min(due for due in dues if due is not None) - time.monotonic())
 
-    def _handle(self, event: Arrived | ConnectionLost | Shutdown | FromHost) -> None:
-        if isinstance(event, Arrived):
-            if run := self._table.arrive(event.delivery, event.job):
-                self._claims.append(run)
-        elif isinstance(event, Started):
-            self._on_started(event)
-        elif isinstance(event, Report):
-            progress = Progress(event.percent, event.outputs)
-            self._throttle.offer(event.number, progress, time.monotonic())
-        elif isinstance(event, Done):
-            self._on_done(event)
-        elif isinstance(event, Dropped):
-            again = (self._table.dropped(number) for number in event.numbers)
-            self._sends += [run for run in again if run]
-        elif isinstance(event, ConnectionLost):
-            self._on_connection_lost()
-        elif isinstance(event, Died):
-            self._on_died(event)
-        elif isinstance(event, Ready):
-            self._on_ready(event)
-        elif isinstance(event, LoadFailed):
-            self.failure = event.reason
-        elif isinstance(event, Shutdown):
-            self._on_shutdown()
+    def _handle(self, event: Event | FromHost) -> None:
+        match event:
+            case Arrived():
+                self._on_arrived(event)
+            case Started():
+                self._on_started(event)
+            case Report():
+                if run := self._table.get(event.number):
+                    self._recorder.reported(run, Progress(event.percent, event.outputs), time.monotonic())
+            case Done():
+                self._on_done(event)
+            case Dropped():
+                self._on_dropped(event)
+            case CancelAsked():
+                if run := self._table.of_job(event.job_id):
+                    self._cancel(run)
+            case ConnectionLost():
+                self._on_connection_lost()
+            case Died():
+                self._on_died(event)
+            case Ready():
+                self._on_ready(event)
+            case LoadFailed():
+                self.failure = event.reason
+            case Shutdown():
+                self._on_shutdown()
+
+    def _on_arrived(self, event: Arrived) -> None:
+        if run := self._table.arrive(event.delivery, event.job):
+            run.canceled = event.canceled
+            self._claims.append(run)
+        elif event.canceled and (run := self._table.of_job(event.job.id)):
+            self._cancel(run)
+
+    def _on_dropped(self, event: Dropped) -> None:
+        for number in event.numbers:
+            if run := self._table.dropped(number):
+                if run.canceled:
+                    self._end_canceled(run)
+                else:
+                    self._sends.append(run)
+
+    def _cancel(self, run: Run) -> None:
+        """Stop a run: before it starts if that can be, by its model if not, by force if it must be."""
+        if run.canceled:
+            return
+        run.canceled = True
+        if run in self._sends:
+            self._sends.remove(run)
+            self._end_canceled(run)
+        elif run.phase is Phase.SENT and self._host:
+            self._host.send(Recall([run.number]))
+        elif run.phase is Phase.STARTED:
+            self._stop_running(run)
+
+    def _stop_running(self, run: Run) -> None:
+        if self._host:
+            self._host.send(Cancel([run.number]))
+        if self._cancel_deadline is None:
+            self._cancel_deadline = time.monotonic() + CANCEL_GRACE
+
+    def _end_canceled(self, run: Run) -> None:
+        if self._table.ended(run.number):
+            self._recorder.ended(run, replace(canceled(run.job, time.time()), started=run.started))
 
     def _on_connection_lost(self) -> None:
         recalled = set(self._table.connection_lost())
@@ -241,32 +258,33 @@ class Dispatcher(threading.Thread):
 
     def _on_started(self, event: Started) -> None:
         runs = self._table.started(event.numbers, time.time())
-        self._starts += runs
+        self._recorder.started(runs)
         longest = max((self._endpoints[run.job.endpoint].max_runtime for run in runs), default=0.0)
         self._batch_deadline = time.monotonic() + longest if runs else None
         for run in runs:
+            if run.canceled:  # the recall came too late
+                self._stop_running(run)
             for delivery in run.deliveries:
                 self._reply(Answer(delivery, started=True))
 
     def _on_done(self, event: Done) -> None:
         size, now = len(event.outcomes), time.time()
-        self._batch_deadline, self._deaths = None, 0
+        self._batch_deadline, self._cancel_deadline, self._deaths = None, None, 0
         self._pace += (event.run_time / size - self._pace) * (PACE if self._pace else 1.0)
         failed = sum(outcome.error is not None for outcome in event.outcomes)
         logger.info("batch of %d in %.1f ms, %d failed", size, event.run_time * 1000, failed)
         for outcome in event.outcomes:
-            if run := self._table.ended(outcome.number):
-                self._end(run, outcome, now)
+            self._end(outcome, now)
 
-    def _end(self, run: Run, outcome: Outcome, now: float) -> None:
-        if (held_back := self._throttle.forget(run.number)) is not None:
-            self._last_words.append((run, held_back))
-        result = to_result(run.job, outcome, run.started, now, self._info.name)
-        self._results.append((run, result, outcome))
+    def _end(self, outcome: Outcome, now: float) -> None:
+        run = self._table.get(outcome.number)
+        if run is not None and run.canceled:
+            self._end_canceled(run)
+        elif run := self._table.ended(outcome.number):
+            self._recorder.ended(run, self._recorder.result(run, outcome, now), outcome.session_vars)
 
     def _fail(self, run: Run, error: str) -> None:
-        if self._table.ended(run.number):
-            self._end(run, Outcome(run.number, error=error), time.time())
+        self._end(Outcome(run.number, error=error), time.time())
 
     def _on_died(self, event: Died) -> None:
         self._host = None
@@ -281,20 +299,28 @@ class Dispatcher(threading.Thread):
             self.ready.set()
             return
         running, waiting = self._table.host_died()
-        reason = "ran longer than max_runtime" if self._timed_out else f"the model host died ({event.reason})"
-        retry, failed = judge(running, 1 if self._timed_out else MAX_KILLS)
-        self._timed_out = False
+        verdict = judge(running, self._kill_cause)
+        reason = {
+            Cause.ITSELF: f"the model host died ({event.reason})",
+            Cause.TIMEOUT: "ran longer than max_runtime",
+            Cause.CANCEL: "was killed, since a canceled job did not stop",
+        }[self._kill_cause]
+        self._kill_cause, self._cancel_deadline = Cause.ITSELF, None
         logger.error(
-            "%s with %d jobs running: %d run again alone, %d fail; %d wait for the next host",
+            "%s with %d jobs running: %d run again, %d of them alone, %d fail; %d wait for the next host",
             reason,
             len(running),
-            len(retry),
-            len(failed),
+            len(verdict.again) + len(verdict.alone),
+            len(verdict.alone),
+            len(verdict.failed),
             len(waiting),
         )
-        for run in failed:
+        for run in verdict.failed:
             self._fail(run, f"Job ended with its process: {reason}")
-        self._sends += [run for run in (self._table.retry_alone(run) for run in retry) if run] + waiting
+        for run in [*verdict.canceled, *(run for run in waiting if run.canceled)]:
+            self._end_canceled(run)
+        again = [self._table.retry(run, alone=run in verdict.alone) for run in verdict.alone + verdict.again]
+        self._sends += [run for run in again + waiting if run and not run.canceled]
         self._spawn_at = time.monotonic() + RESPAWN[min(self._deaths, len(RESPAWN) - 1)]
         self._deaths += 1
 
@@ -313,35 +339,73 @@ class Dispatcher(threading.Thread):
         if self._spawn_at is not None and self._spawn_at <= now and not self._stopping:
             self._spawn_at = None
             self._host = self._spawn(self._inbox.put)
-        if self._batch_deadline is not None and self._batch_deadline <= now and self._host:
-            self._batch_deadline, self._timed_out = None, True
-            self._host.kill()
-        self._claim()
+        if _due(self._batch_deadline, now):
+            self._kill_host(Cause.TIMEOUT)
+        elif _due(self._cancel_deadline, now):
+            self._kill_host(Cause.CANCEL)
+        self._claim(now)
         self._send()
-        self._record()
+        for run, result in self._recorder.write(time.monotonic()):
+            for delivery in self._table.stored(run.number):
+                self._reply(Answer.of(delivery, result))
+        self._tend(now)
         if self._announce_at <= now:
             self._announce_at = now + ANNOUNCE
             self._announce()
 
-    def _claim(self) -> None:
+    def _kill_host(self, cause: Cause) -> None:
+        self._batch_deadline = self._cancel_deadline = None
+        if self._host:
+            self._kill_cause = cause
+            self._host.kill()
+
+    def _claim(self, now: float) -> None:
+        self._claims += [run for due, run in self._elsewhere if due <= now]
+        self._elsewhere = [(due, run) for due, run in self._elsewhere if due > now]
         runs, self._claims = self._claims, []
         if not runs or self._stopping:
             return
-        states = until_stored(lambda: self._store.states([run.job.id for run in runs]), self.abort)
-        now = time.time()
-        for run, state in zip(runs, states, strict=True):
-            late = state is JobState.QUEUED and now > run.job.deadline
-            send, answered = self._table.claimed(run.number, state is not None and state.terminal)
-            run.alone = state is JobState.PROCESSING  # a worker died with it: it may have been the cause
-            if send and late:
-                self._table.ended(run.number)
-                self._results.append((run, lapsed(run.job, now), Outcome(run.number)))
-            elif send and run.job.endpoint not in self._endpoints:
-                self._fail(run, f"This worker has no model for endpoint {run.job.endpoint}")
-            elif send:
-                self._sends.append(run)
-            for delivery in answered:
-                self._reply(Answer(delivery, result="had ended before"))
+        ids = [run.job.id for run in runs]
+        claims = until_stored(lambda: self._store.claim(ids, self._holder), self.abort)
+        for run, claim in zip(runs, claims, strict=True):
+            if claim.wait and run.deliveries:
+                self._elsewhere.append((now + min(claim.wait, 1.0), run))
+            else:
+                self._on_claimed(run, claim)
+
+    def _on_claimed(self, run: Run, claim: Claim) -> None:
+        run.alone = claim.state is JobState.PROCESSING  # a worker died with it: it may have been the cause
+        run.canceled |= claim.canceled
+        send, answered = self._table.claimed(run.number, bool(claim.state and claim.state.terminal))
+        for delivery in answered:
+            self._reply(Answer(delivery))
+        if not send:
+            return
+        if run.canceled:
+            self._end_canceled(run)
+        elif claim.state is JobState.QUEUED and time.time() > run.job.deadline:
+            self._table.ended(run.number)
+            self._recorder.ended(run, lapsed(run.job, time.time()))
+        elif claim.deaths >= MAX_DEATHS:
+            self._fail(run, f"{claim.deaths} workers died while they ran this job")
+        elif run.job.endpoint not in self._endpoints:
+            self._fail(run, f"This worker has no model for endpoint {run.job.endpoint}")
+        else:
+            self._sends.append(run)
+
+    def _tend(self, now: float) -> None:
+        """Renew the lease on what this worker holds, and see what was canceled."""
+        held = self._table.in_phase(Phase.SENT, Phase.STARTED)
+        if not held:
+            self._tend_at = None
+        elif self._tend_at is None:
+            self._tend_at = now + TEND
+        elif self._tend_at <= now:
+            self._tend_at = now + TEND
+            ids = [run.job.id for run in held]
+            for job_id in until_stored(lambda: self._store.tend(ids, self._holder), self.abort):
+                if run := self._table.of_job(job_id):
+                    self._cancel(run)
 
     def _send(self) -> None:
         if not self._sends or not self._host or self._stopping:
@@ -349,28 +413,6 @@ class Dispatcher(threading.Thread):
         items = [Item(r.number, r.job.id, r.job.endpoint, r.job.inputs, r.alone) for r in self._sends]
         self._sends = []
         self._host.send(Jobs(items))
-
-    def _record(self) -> None:
-        """Write starts, progress and results, in the order in which they happened to each job."""
-        if starts := self._starts:
-            self._starts = []
-            now = time.time()
-            jobs = [run.job for run in starts]
-            until_stored(lambda: self._store.start(jobs, self._info.name, now), self.abort)
-        taken = [(self._table.get(n), p) for n, p in self._throttle.take(time.monotonic())]
-        reports = [(run.job, p) for run, p in (*taken, *self._last_words) if run]
-        self._last_words = []
-        if reports:
-            until_stored(lambda: self._store.report(reports), self.abort)
-        if results := self._results:
-            until_stored(
-                lambda: self._store.finish([(r.job, result, o.session_vars) for r, result, o in results]),
-                self.abort,
-            )
-            self._results = []
-            for run, result, _ in results:
-                for delivery in self._table.stored(run.number):
-                    self._reply(_answer(delivery, result))
 
     def _announce(self) -> None:
         if not self.ready.is_set() or self._stopping:
@@ -385,7 +427,5 @@ class Dispatcher(threading.Thread):
             logger.debug("not announced: %s", error)
 
 
-def _answer(delivery: int, result: Result) -> Answer:
-    run_time = None if result.started is None else result.finished - result.started
-    error = None if result.state is JobState.DONE else result.error
-    return Answer(delivery, error=error, run_time=run_time, result=result.state.value)
+def _due(deadline: float | None, now: float) -> bool:
+    return deadline is not None and deadline <= now

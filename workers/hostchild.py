@@ -51,15 +51,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             connection.send(message)
 
     began = time.monotonic()
+    runners: dict[str, Runner] = {}
+    limits: dict[str, Limits] = {}
+    loop = ModelLoop(runners, limits, emit)
     try:
         endpoints = served(load_endpoints(settings.endpoint_folders), set(queues))
         models = load_models(endpoints)
-        runners = {e.name: _runner(e, models, emit) for e in endpoints}
     except ModelLoadFailed as error:
         emit(LoadFailed(str(error)))
         sys.exit(1)
-    limits = {e.name: Limits(e.max_batch_size, e.max_wait) for e in endpoints}
-    loop = ModelLoop(runners, limits, emit)
+    for endpoint in endpoints:
+        model = models[str(endpoint.model)]
+        runners[endpoint.name] = Runner(endpoint, model, lambda *said: emit(Report(*said)), loop.is_canceled)
+        limits[endpoint.name] = Limits(endpoint.max_batch_size, endpoint.max_wait)
     threading.Thread(target=_read, args=(connection, loop), name="reader", daemon=True).start()
     emit(Ready(time.monotonic() - began, _describe(models)))
     loop.run()
@@ -105,13 +109,6 @@ def _warm_up(endpoint: Endpoint, model: Model) -> None:
     if outcome.error:
         reason = f"model {endpoint.model} fails on the example of endpoint {endpoint.name}: {outcome.error}"
         raise ModelLoadFailed(reason)
-
-
-def _runner(endpoint: Endpoint, models: dict[str, Model], emit: Any) -> Runner:
-    def report(number: int, percent: float, outputs: dict[str, Any]) -> None:
-        emit(Report(number, percent, outputs))
-
-    return Runner(endpoint, models[str(endpoint.model)], report)
 
 
 def _describe(models: dict[str, Model]) -> dict[str, Any]:

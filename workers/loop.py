@@ -9,7 +9,7 @@ import queue
 import time
 from collections.abc import Callable, Mapping
 
-from workers.messages import Done, Dropped, FromHost, Item, Jobs, Recall, Started, Stop, ToHost
+from workers.messages import Cancel, Done, Dropped, FromHost, Item, Jobs, Recall, Started, Stop, ToHost
 from workers.queueing import Batcher, Limits
 from workers.runner import Runner
 
@@ -38,10 +38,18 @@ class ModelLoop:
         self._items: dict[int, Item] = {}
         self._inbox: queue.SimpleQueue[ToHost] = queue.SimpleQueue()
         self._stopping = False
+        self._canceled: set[int] = set()
 
     def deliver(self, message: ToHost) -> None:
         """Take a message; from any thread."""
-        self._inbox.put(message)
+        if isinstance(message, Cancel):  # at once: the loop itself is in the model
+            self._canceled.update(message.numbers)
+        else:
+            self._inbox.put(message)
+
+    def is_canceled(self, number: int) -> bool:
+        """Whether the run of that number shall end early; from any thread."""
+        return number in self._canceled
 
     def run(self) -> None:
         """Run batches; returns after `Stop`, when what had not started was dropped."""
@@ -85,3 +93,4 @@ class ModelLoop:
         started = self._clock()
         outcomes = self._runners[items[0].endpoint].run(items)
         self._emit(Done(outcomes, run_time=self._clock() - started))
+        self._canceled.difference_update(item.number for item in items)

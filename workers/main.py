@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import click
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging
 
@@ -21,13 +20,14 @@ def build_app() -> Celery:
     """Build the app that `celery -A workers` finds.
 
     Raises:
-        click.ClickException: settings or endpoint files are wrong; the command line prints the reasons.
+        SystemExit: settings or endpoint files are wrong; with the reasons. Celery's command line wraps
+            any other exception into a traceback.
     """
     try:
         settings = Settings.from_env()
         endpoints = load_endpoints(settings.endpoint_folders)
     except (SettingsError, EndpointFileError) as error:
-        raise click.ClickException(str(error)) from error
+        raise SystemExit(str(error)) from error
     app = create_celery(settings, endpoints)
     app.stoker_settings = settings
     app.stoker_endpoints = endpoints
@@ -47,6 +47,8 @@ def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) 
     names = options.get("queues") or []
     names = names.split(",") if isinstance(names, str) else list(names)
     mine = served(endpoints, set(names) or {e.queue for e in endpoints.values()})
+    # An event that is lost costs a line in Flower; waiting for its confirm would hold up the loop.
+    conf.broker_transport_options = {**conf.broker_transport_options, "confirm_publish": False}
     if options.get("concurrency") is None:
         conf.worker_concurrency = max((e.max_batch_size for e in mine), default=1)
 

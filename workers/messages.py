@@ -56,6 +56,13 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """Let these running jobs end early if the model can; their outcome does not count."""
+
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Finish the running batch, drop the rest, end."""
 
@@ -128,5 +135,5 @@ class Died:
     reason: str
 
 
-ToHost = Jobs | Recall | Stop
+ToHost = Jobs | Recall | Cancel | Stop
 FromHost = Ready | LoadFailed | Started | Report | Done | Dropped | Died

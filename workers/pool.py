@@ -20,9 +20,10 @@ from celery.worker import state
 from celery.worker.request import Request
 
 from tasks.errors import StokerError
-from tasks.jobs import Job, WorkerInfo
+from tasks.jobs import Job, JobState, WorkerInfo
 from tasks.store import JobStore
-from workers.dispatch import Answer, Dispatcher, Fatal
+from workers.dispatch import Dispatcher
+from workers.events import Answer, Fatal
 from workers.host import ProcessHost
 from workers.main import served
 
@@ -130,7 +131,11 @@ class BatchPool(BasePool):
             return
         self._last_delivery += 1
         self._requests[self._last_delivery] = request
-        self._dispatcher.arrive(self._last_delivery, job)
+        self._dispatcher.arrive(self._last_delivery, job, canceled=request.id in state.revoked)
+
+    def cancel(self, request: Request) -> None:
+        """Stop the job of a request; it is answered once it has stopped."""
+        self._dispatcher.cancel(request.id)
 
     def _reply(self, answer: Answer | Fatal) -> None:
         """Called on the dispatcher's thread."""
@@ -155,14 +160,19 @@ class BatchPool(BasePool):
 
     def _finish(self, request: Request, answer: Answer) -> None:
         """Ack the message and send the event."""
-        if answer.error is None:
-            request.on_success((False, answer.result, answer.run_time))
-            return
-        try:
-            raise JobFailed(answer.error)
-        except JobFailed:
-            info = ExceptionInfo()
-        request.on_success((True, info, answer.run_time))
+        if answer.state in (None, JobState.DONE):
+            request.on_success((False, answer.state and answer.state.value, answer.run_time))
+        elif answer.state is JobState.CANCELED:
+            state.task_ready(request)
+            request.acknowledge()
+            ran = answer.run_time is not None
+            request.send_event("task-revoked", terminated=ran, signum=None, expired=False)
+        else:
+            try:
+                raise JobFailed(answer.error)
+            except JobFailed:
+                info = ExceptionInfo()
+            request.on_success((True, info, answer.run_time))
 
     def _get_info(self) -> dict[str, Any]:
         return {**super()._get_info(), "queues": self._queues, "running": self._dispatcher.running}

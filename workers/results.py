@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from tasks.errors import StoreUnavailable
-from tasks.jobs import Job, JobState, Result
+from tasks.jobs import Job, JobState, Progress, Result
+from tasks.store import JobStore
 from workers.messages import Outcome
+from workers.progress import Throttle
+from workers.table import Run
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +44,76 @@ def until_stored(action: Callable[[], T], abort: threading.Event) -> T:
             attempt += 1
 
 
-def to_result(job: Job, outcome: Outcome, started: float | None, finished: float, worker: str) -> Result:
-    """Give the result that an outcome means."""
-    return Result(
-        state=JobState.DONE if outcome.error is None else JobState.FAILED,
-        accepted=job.accepted,
-        finished=finished,
-        outputs=outcome.outputs or {},
-        error=outcome.error,
-        started=started,
-        worker=worker,
-    )
+class Recorder:
+    """Gathers what happened to jobs and writes it, in the order in which it happened to each.
+
+    Args:
+        store: where it goes.
+        holder: this process, as the store knows it: the worker's name, `#`, and a random part.
+        abort: set when the worker is ending by force.
+    """
+
+    def __init__(self, store: JobStore, holder: str, abort: threading.Event) -> None:
+        self._store, self._holder, self._abort = store, holder, abort
+        self._worker = holder.rpartition("#")[0]
+        self._throttle = Throttle()
+        self._running: dict[int, Run] = {}
+        self._starts: list[Run] = []
+        self._last_words: list[tuple[Job, Progress]] = []
+        self._results: list[tuple[Run, Result, dict[str, Any]]] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether outcomes are not stored yet."""
+        return bool(self._results)
+
+    def next_due(self) -> float | None:
+        """When held back progress may be written; None if there is none."""
+        return self._throttle.next_due()
+
+    def started(self, runs: Sequence[Run]) -> None:
+        """Take runs whose batch starts."""
+        self._starts += runs
+
+    def reported(self, run: Run, progress: Progress, now: float) -> None:
+        """Take progress; `now` in seconds of a monotonic clock."""
+        self._running[run.number] = run
+        self._throttle.offer(run.number, progress, now)
+
+    def ended(self, run: Run, result: Result, session_vars: dict[str, Any] | None = None) -> None:
+        """Take the outcome of a run."""
+        self._running.pop(run.number, None)
+        if (held_back := self._throttle.forget(run.number)) is not None:
+            self._last_words.append((run.job, held_back))
+        self._results.append((run, result, session_vars or {}))
+
+    def result(self, run: Run, outcome: Outcome, now: float) -> Result:
+        """Give the result that an outcome means; `now` in seconds since 1970."""
+        return Result(
+            state=JobState.DONE if outcome.error is None else JobState.FAILED,
+            accepted=run.job.accepted,
+            finished=now,
+            outputs=outcome.outputs or {},
+            error=outcome.error,
+            started=run.started,
+            worker=self._worker,
+        )
+
+    def write(self, now: float) -> list[tuple[Run, Result]]:
+        """Write all that is due; gives the outcomes that are stored now.
+
+        Raises:
+            Aborted: the worker is ending by force.
+        """
+        if starts := [run.job for run in self._starts]:
+            self._starts = []
+            until_stored(lambda: self._store.start(starts, self._holder, time.time()), self._abort)
+        due = [(self._running[n].job, p) for n, p in self._throttle.take(now) if n in self._running]
+        reports, self._last_words = due + self._last_words, []
+        if reports:
+            until_stored(lambda: self._store.report(reports), self._abort)
+        results, self._results = self._results, []
+        if results:
+            rows = [(run.job, result, session_vars) for run, result, session_vars in results]
+            until_stored(lambda: self._store.finish(rows), self._abort)
+        return [(run, result) for run, result, _ in results]

@@ -9,7 +9,7 @@ from typing import Any
 from schemas import Endpoint, OutputError
 from tasks.errors import ModelError
 from workers.messages import Item, Outcome
-from workers.models.base import Model, ModelJob
+from workers.models.base import JobCanceled, Model, ModelJob
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class Runner:
         """Run a batch; gives one outcome for each item, in order, and raises nothing."""
         try:
             answers = self._predict(items)
+        except JobCanceled:
+            return [Outcome(item.number, error="canceled") for item in items]
         except ModelError as error:  # the model broke its contract: which job it was does not matter
             logger.error("%s: %s", self._endpoint.name, error)
             return [Outcome(item.number, error=str(error)) for item in items]
@@ -54,15 +56,18 @@ class Runner:
         return [self._outcome(item, answer) for item, answer in zip(items, answers, strict=True)]
 
     def _predict(self, items: Sequence[Item]) -> list[Any]:
-        answers = list(self._model.predict([self._model_job(item) for item in items]))
+        numbers = [item.number for item in items]
+        answers = list(self._model.predict([self._model_job(item, numbers) for item in items]))
         if len(answers) != len(items):
             name = type(self._model).__name__
             raise ModelError(f"{name}.predict gave {len(answers)} results for {len(items)} jobs")
         return answers
 
-    def _model_job(self, item: Item) -> ModelJob:
+    def _model_job(self, item: Item, batch: list[int]) -> ModelJob:
         def report(percent: float, outputs: dict[str, Any]) -> None:
             self._report(item.number, percent, self._endpoint.dump_progress_outputs(outputs))
+            if all(map(self._is_canceled, batch)):  # else the others of the batch would end with it
+                raise JobCanceled
 
         return ModelJob(
             item.inputs, id=item.job_id, report=report, is_canceled=lambda: self._is_canceled(item.number)

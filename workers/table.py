@@ -39,6 +39,7 @@ class Run:
         deliveries: live deliveries that wait for its outcome; none: their connection died.
         alone: whether it must run in a batch of its own.
         kills: how many hosts died while it ran alone.
+        canceled: its client wants it no more.
         started: when its batch started, in seconds since 1970.
     """
 
@@ -48,6 +49,7 @@ class Run:
     phase: Phase = Phase.CLAIMING
     alone: bool = False
     kills: int = 0
+    canceled: bool = False
     started: float | None = None
 
 
@@ -65,6 +67,10 @@ class Table:
     def get(self, number: int) -> Run | None:
         """Give the run of that number; None if it is over."""
         return self._runs.get(number)
+
+    def of_job(self, job_id: str) -> Run | None:
+        """Give the run of that job; None if there is none."""
+        return self._by_job.get(job_id)
 
     def in_phase(self, *phases: Phase) -> list[Run]:
         """List the runs in these phases, oldest first."""
@@ -154,9 +160,9 @@ class Table:
         waiting = self.in_phase(Phase.SENT, Phase.RECALLED)
         return running, [run for run in waiting if self._again(run)]
 
-    def retry_alone(self, run: Run) -> Run | None:
-        """Give back a run that was on a host that died, to be sent again, alone; None if nobody waits."""
-        run.alone, run.started = True, None
+    def retry(self, run: Run, alone: bool) -> Run | None:
+        """Give back a run that was on a host that died, to be sent again; None if nobody waits for it."""
+        run.alone, run.started = alone, None
         return self._again(run)
 
     def _again(self, run: Run) -> Run | None:

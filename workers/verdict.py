@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from workers.table import Run
 
 MAX_KILLS = 2  # hosts that a job may kill, running alone, before it is failed
 
 
-def judge(running: Sequence[Run], max_kills: int = MAX_KILLS) -> tuple[list[Run], list[Run]]:
-    """Decide on the runs that a host was running when it died by itself.
+class Cause(Enum):
+    """Why a host is gone."""
 
-    Of several, nobody knows which one did it: each runs again, alone. One that was alone did it.
+    ITSELF = auto()  # it crashed, or something from outside killed it
+    TIMEOUT = auto()  # we killed it: its batch ran longer than max_runtime
+    CANCEL = auto()  # we killed it: a canceled job did not stop
 
-    Returns:
-        Runs to try again, alone; runs to fail.
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of the runs that the host was running."""
+
+    again: list[Run] = field(default_factory=list)  # in batches as before
+    alone: list[Run] = field(default_factory=list)  # each in a batch of its own
+    failed: list[Run] = field(default_factory=list)
+    canceled: list[Run] = field(default_factory=list)
+
+
+def judge(running: Sequence[Run], cause: Cause = Cause.ITSELF, max_kills: int = MAX_KILLS) -> Verdict:
+    """Decide on the runs that a host was running when it ended.
+
+    Canceled ones are done with. If we killed the host for one of them, the others are innocent. Else, of
+    several, nobody knows which one did it: each runs again, alone. One that was alone did it.
     """
-    if len(running) != 1:
-        return list(running), []
-    (culprit,) = running
+    canceled = [run for run in running if run.canceled]
+    rest = [run for run in running if not run.canceled]
+    if cause is Cause.CANCEL:
+        return Verdict(again=rest, canceled=canceled)
+    if len(running) != 1 or not rest:
+        return Verdict(alone=rest, canceled=canceled)
+    (culprit,) = rest
     culprit.kills += 1
-    return ([], [culprit]) if culprit.kills >= max_kills else ([culprit], [])
+    if cause is Cause.TIMEOUT or culprit.kills >= max_kills:
+        return Verdict(failed=[culprit])
+    return Verdict(alone=[culprit])

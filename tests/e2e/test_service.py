@@ -195,10 +195,8 @@ def test_keys_stay_out_of_the_job_messages_and_the_logs(service, start_worker, r
     assert all(KEY not in process.log() for process in Process.running)
 
 
-def test_api_waits_for_the_broker_and_serves_again(broker, service, start_worker, request):
-    if broker.kind != "rabbitmq":
-        pytest.skip("this is about RabbitMQ")
-    rabbitmq = request.getfixturevalue("rabbitmq")
+@pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+def test_api_waits_for_the_broker_and_serves_again(rabbitmq, service, start_worker):
     start_worker("trial_cpu")
     assert service.post("/trial", text="x").status_code == 200
     rabbitmq.stop_app()

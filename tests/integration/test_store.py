@@ -10,8 +10,9 @@ import pytest
 
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.jobs import Job, JobState, Progress, Result, WorkerInfo
+from tasks.records import estimate
 from tasks.replies import ReplyListener
-from tasks.store import JobStore, estimate
+from tasks.store import Claim, JobStore
 from tests.services import wait_until
 
 
@@ -35,7 +36,7 @@ def test_waiting_jobs_have_positions_in_the_order_of_arrival(store):
     for n, name in enumerate("abc"):
         store.add(job(name, accepted=1000.0 + n), 10)
     assert [s.queue_position for s in store.get_many("abc")] == [1, 2, 3]
-    store.start([job("a")], "w", 5.0)
+    store.start([job("a")], "w#1", 5.0)
     assert [(s.state, s.queue_position) for s in store.get_many("abc")] == [
         (JobState.PROCESSING, 0),
         (JobState.QUEUED, 1),
@@ -68,17 +69,17 @@ def test_job_past_its_deadline_lapses_when_it_is_looked_at(store):
 def test_running_job_never_lapses(store):
     one = job("a", deadline=time.time() + 10)
     store.add(one, 10)
-    store.start([one], "w", time.time())
+    store.start([one], "w#1", time.time())
     assert store.get("a", now=time.time() + 3600).state is JobState.PROCESSING
 
 
 def test_first_outcome_wins(store):
     one = job()
     store.add(one, 10)
-    store.start([one], "w", 5.0)
+    store.start([one], "w#1", 5.0)
     assert store.finish([(one, done(one), {})]) == [True]
     assert store.finish([(one, done(one, state=JobState.FAILED, error="late"), {})]) == [False]
-    store.start([one], "w2", 6.0)
+    store.start([one], "w2#1", 6.0)
     store.report([(one, Progress(50.0))])
     status = store.get("a")
     assert (
@@ -100,7 +101,7 @@ def test_result_of_a_job_whose_record_was_lost_can_be_read(store, redis_server):
     one = job()
     store.add(one, 10)
     redis_server.flush()
-    store.start([one], "w", 5.0)
+    store.start([one], "w#1", 5.0)
     store.finish([(one, done(one), {})])
     assert store.get("a").state is JobState.DONE and store.get("a").owner == "me"
 
@@ -108,8 +109,58 @@ def test_result_of_a_job_whose_record_was_lost_can_be_read(store, redis_server):
 def test_withdrawn_job_is_ended_so_that_a_worker_drops_it(store):
     store.add(job(), 10)
     store.withdraw(job())
-    assert store.states(["a", "unknown"]) == [JobState.CANCELED, None]
+    assert [claim.state for claim in store.claim(["a", "unknown"], "w#1")] == [JobState.CANCELED, None]
     assert store.queue_length("echo_cpu") == 0
+
+
+def test_waiting_job_is_canceled_at_once(store):
+    store.add(job(), 10)
+    assert store.cancel("a") is JobState.CANCELED
+    assert store.get("a").state is JobState.CANCELED and store.queue_length("echo_cpu") == 0
+    assert store.cancel("unknown") is None
+
+
+def test_running_job_is_canceled_when_its_worker_has_stopped_it(store):
+    store.add(job(), 10)
+    assert store.claim(["a"], "w#1")[0].state is JobState.QUEUED
+    store.start([job()], "w#1", 5.0)
+    assert store.cancel("a") is JobState.PROCESSING
+    assert store.get("a").state is JobState.PROCESSING
+    assert store.tend(["a"], "w#1") == ["a"]
+
+
+def test_job_that_a_worker_holds_is_canceled_by_that_worker(store):
+    store.add(job(), 10)
+    store.claim(["a"], "w#1")
+    assert store.cancel("a") is JobState.QUEUED
+    assert store.claim(["a"], "w2#1")[0].canceled
+
+
+def test_ended_job_cannot_be_canceled(store):
+    store.finish([(job(), done(job()), {})])
+    assert store.cancel("a") is JobState.DONE
+
+
+def test_job_that_runs_elsewhere_may_not_run_here_until_its_lease_ends(store, redis_server):
+    store.add(job(), 10)
+    store.start([job()], "w1@h#1", 5.0)
+    assert 8 <= store.claim(["a"], "w2@h#1")[0].wait <= 10
+    redis_server.client().hset("job:a", "lease", 1)
+    assert store.claim(["a"], "w2@h#1")[0] == Claim(JobState.PROCESSING, deaths=1)
+
+
+def test_worker_that_was_restarted_under_its_name_takes_its_jobs_at_once(store):
+    store.add(job(), 10)
+    store.start([job()], "w1@h#1", 5.0)
+    assert store.claim(["a"], "w1@h#2")[0] == Claim(JobState.PROCESSING, deaths=1)
+    assert store.claim(["a"], "w1@h#2")[0] == Claim(JobState.PROCESSING, deaths=1)
+
+
+def test_scripts_are_loaded_again_after_the_server_forgot_them(store, redis_server):
+    store.add(job(), 10)
+    redis_server.client().script_flush()
+    store.start([job()], "w#1", 5.0)
+    assert store.finish([(job(), done(job()), {})]) == [True]
 
 
 def test_session_variables_are_kept_per_session_and_endpoint(store):

@@ -19,6 +19,9 @@ from tasks.submit import submit
 from tests.services import wait_until
 
 
+ON_RABBITMQ = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+
+
 class Client:
     """Submits jobs as the API does, without HTTP."""
 
@@ -69,12 +72,6 @@ def client(stoker_env):
     client = Client(stoker_env)
     yield client
     client.close()
-
-
-@pytest.fixture
-def on_rabbitmq(broker):
-    if broker.kind != "rabbitmq":
-        pytest.skip("this is about RabbitMQ's redelivery")
 
 
 def runs(log: Path) -> Counter:
@@ -179,7 +176,8 @@ def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(client, star
     assert set(runs(log).values()) == {1} and len(runs(log)) == 30
 
 
-def test_kill_9_of_a_worker_loses_no_job_and_stores_none_twice(on_rabbitmq, client, start_worker):
+@ON_RABBITMQ
+def test_kill_9_of_a_worker_loses_no_job_and_stores_none_twice(client, start_worker):
     ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(50)]
     worker = start_worker("trial_cpu")
     wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
@@ -193,7 +191,8 @@ def test_kill_9_of_a_worker_loses_no_job_and_stores_none_twice(on_rabbitmq, clie
     wait_until(lambda: client.store.queue_length("trial_cpu") == 0, 5, "the queue to be empty")
 
 
-def test_broker_restart_in_mid_batch_loses_no_job(on_rabbitmq, rabbitmq, client, start_worker, tmp_path):
+@ON_RABBITMQ
+def test_broker_restart_in_mid_batch_loses_no_job(rabbitmq, client, start_worker, tmp_path):
     log = tmp_path / "runs"
     ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
     start_worker("trial_cpu")
@@ -205,7 +204,8 @@ def test_broker_restart_in_mid_batch_loses_no_job(on_rabbitmq, rabbitmq, client,
     assert client.call(text="afterwards").state is JobState.DONE
 
 
-def test_store_restart_in_mid_batch_loses_no_job(on_rabbitmq, redis_server, client, start_worker):
+@ON_RABBITMQ
+def test_store_restart_in_mid_batch_loses_no_job(redis_server, client, start_worker):
     ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(30)]
     start_worker("trial_cpu")
     wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
@@ -215,9 +215,8 @@ def test_store_restart_in_mid_batch_loses_no_job(on_rabbitmq, redis_server, clie
     assert {r.state for r in client.results(ids)} == {JobState.DONE}
 
 
-def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(
-    on_rabbitmq, client, start_worker, tmp_path
-):
+@ON_RABBITMQ
+def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(client, start_worker, tmp_path):
     log = tmp_path / "runs"
     worker = start_worker("trial_cpu")
     job = client.submit(text="long", action="hold_gil", seconds=4, log=str(log))
@@ -228,3 +227,64 @@ def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(
     assert [task["id"] for task in answer] == [job]
     assert client.results([job])[0].state is JobState.DONE
     assert runs(log) == {"long": 1}
+
+
+def test_canceled_job_that_waits_never_runs(client, start_worker, tmp_path):
+    log = tmp_path / "runs"
+    start_worker("trial_cpu")
+    running = client.submit(action="sleep", seconds=1.5)
+    wait_until(lambda: client.store.get(running).state is JobState.PROCESSING, 10, "the first job to run")
+    prefetched = client.submit(text="prefetched", log=str(log))
+    time.sleep(0.3)  # so that the worker holds it
+    client.store.cancel(prefetched)
+    assert client.results([prefetched, running])[0].state is JobState.CANCELED
+    assert client.call(text="next").state is JobState.DONE
+    assert runs(log) == {}
+
+
+def test_job_canceled_while_nobody_serves_its_queue_ends_at_once(client, start_worker, tmp_path):
+    log = tmp_path / "runs"
+    job = client.submit(text="never", log=str(log))
+    assert client.store.cancel(job) is JobState.CANCELED
+    start_worker("trial_cpu")
+    assert client.call(text="next").state is JobState.DONE
+    assert runs(log) == {} and client.store.get(job).state is JobState.CANCELED
+
+
+def test_canceled_job_that_reports_progress_stops_within_a_second(client, start_worker):
+    start_worker("trial_cpu")
+    job = client.submit(action="report", seconds=4)
+    wait_until(lambda: client.store.get(job).progress.percent, 10, "progress")
+    began = time.monotonic()
+    assert client.store.cancel(job) is JobState.PROCESSING
+    wait_until(lambda: client.store.get(job).state is JobState.CANCELED, 10, "the job to stop")
+    assert time.monotonic() - began < 1.5  # it reports every 0.4 s
+
+
+def test_canceled_job_that_is_stuck_is_killed_and_the_next_one_runs(client, start_worker):
+    worker = start_worker("trial_cpu")
+    job = client.submit(action="hold_gil", seconds=60)
+    wait_until(lambda: client.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    client.store.cancel(job)
+    assert client.results([job], timeout=15)[0].state is JobState.CANCELED
+    assert client.call(text="next").state is JobState.DONE
+    assert worker.returncode is None
+
+
+def test_revoke_by_celery_ends_the_job_as_canceled(client, start_worker):
+    worker = start_worker("trial_cpu")
+    running = client.submit(action="report", seconds=20)
+    wait_until(lambda: client.store.get(running).progress.percent, 10, "progress")
+    waiting = client.submit(text="waits")
+    client.celery.control.revoke([running, waiting], terminate=True, destination=[worker.hostname])
+    assert {r.state for r in client.results([running, waiting], timeout=10)} == {JobState.CANCELED}
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_embedded_broker_gives_the_jobs_of_a_killed_worker_back_soon(client, start_worker):
+    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.3) for n in range(12)]
+    worker = start_worker("trial_cpu")
+    wait_until(lambda: client.states(ids)[JobState.PROCESSING], 20, "a batch to run")
+    worker.kill9()
+    start_worker("trial_cpu")
+    assert {r.state for r in client.results(ids, timeout=60)} == {JobState.DONE}

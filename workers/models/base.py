@@ -26,6 +26,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
+class JobCanceled(BaseException):
+    """Raised by `ModelJob.report` when nobody wants the batch any more.
+
+    Like `KeyboardInterrupt` it is no `Exception`, so that a model that handles errors does not catch it.
+    """
+
+
 class ModelJob(dict[str, Any]):
     """The inputs of one job, by name: checked, converted and with defaults as the endpoint file says.
 

@@ -9,8 +9,11 @@ import pytest
 
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, JobState, WorkerInfo
-from workers.dispatch import Answer, Dispatcher, Fatal
+from tasks.store import Claim
+from workers.dispatch import Dispatcher
+from workers.events import Answer, Fatal
 from workers.messages import (
+    Cancel,
     Died,
     Done,
     Dropped,
@@ -65,15 +68,19 @@ class FakeHost:
 class FakeStore:
     def __init__(self):
         self.down = False
-        self.records, self.log, self.known = {}, [], {}
+        self.records, self.log, self.known, self.canceled = {}, [], {}, set()
 
     def _check(self):
         if self.down:
             raise StoreUnavailable("down")
 
-    def states(self, ids):
+    def claim(self, ids, holder):
         self._check()
-        return [self.known.get(i, JobState.QUEUED) for i in ids]
+        return [self.known.get(i, Claim(JobState.QUEUED)) for i in ids]
+
+    def tend(self, ids, holder):
+        self._check()
+        return [i for i in ids if i in self.canceled]
 
     def start(self, jobs, worker, now):
         self._check()
@@ -177,7 +184,7 @@ def test_nothing_is_answered_while_the_store_is_down_and_all_is_once_it_is_back(
     with pytest.raises(queue.Empty):
         d.answers.get(timeout=0.3)
     d.store.down = False
-    assert d.answered()[0].result == "done"
+    assert d.answered()[0].state is JobState.DONE
 
 
 def test_failed_job_is_answered_with_its_error(desk):
@@ -190,7 +197,7 @@ def test_failed_job_is_answered_with_its_error(desk):
 
 def test_job_that_ended_before_is_answered_and_not_run_again(desk):
     d = desk()
-    d.store.known["a"] = JobState.DONE
+    d.store.known["a"] = Claim(JobState.DONE)
     d.arrive(1, "a")
     assert d.answered()[0].delivery == 1
     assert d.host.heard.empty() and not d.store.log
@@ -205,7 +212,7 @@ def test_job_past_its_deadline_lapses_without_a_run(desk):
 
 def test_job_that_was_running_when_its_worker_died_runs_alone(desk):
     d = desk()
-    d.store.known["a"] = JobState.PROCESSING
+    d.store.known["a"] = Claim(JobState.PROCESSING)
     d.arrive(1, "a")
     assert d.items(1)[0].alone
 
@@ -321,3 +328,68 @@ def test_dropped_job_is_sent_again_unless_the_worker_is_stopping(desk):
     (item,) = d.items(1)
     d.host.say(Dropped([item.number]))
     assert d.items(1)[0].job_id == "a"
+
+
+def test_canceled_job_that_waits_is_recalled_and_never_runs(desk):
+    d = desk()
+    d.arrive(1, "a")
+    (item,) = d.items(1)
+    d.dispatcher.cancel("a")
+    assert d.host.next(Recall).numbers == [item.number]
+    d.host.say(Dropped([item.number]))
+    assert d.answered()[0].state is JobState.CANCELED
+    assert d.store.records["a"].state is JobState.CANCELED and d.store.log[0][0] == "finish"
+
+
+def test_cancel_that_the_store_knows_of_reaches_the_running_model(desk):
+    d = desk()
+    d.arrive(1, "a")
+    (item,) = d.items(1)
+    d.host.say(Started([item.number]))
+    d.store.canceled.add("a")
+    assert d.host.next(Cancel).numbers == [item.number]
+    d.host.say(Done([Outcome(item.number, outputs={"half": 1})], 0.1))
+    assert d.answered()[0].state is JobState.CANCELED and d.store.records["a"].outputs == {}
+
+
+def test_canceled_job_that_does_not_stop_is_killed_and_its_neighbour_runs_again(desk, monkeypatch):
+    monkeypatch.setattr("workers.dispatch.CANCEL_GRACE", 0.05)
+    d = desk()
+    d.arrive(1, "stuck")
+    d.arrive(2, "good")
+    items = d.items(2)
+    d.host.say(Started([item.number for item in items]))
+    d.dispatcher.cancel("stuck")
+    assert d.host.killed.wait(WAIT)
+    assert d.answered()[0].state is JobState.CANCELED
+    d.host = d.next_host()
+    (again,) = d.items(1)
+    assert again.job_id == "good" and not again.alone
+    d.host.run([again])
+    assert d.answered()[0].state is JobState.DONE
+
+
+def test_revoked_job_is_canceled_before_it_is_sent(desk):
+    d = desk()
+    now = time.time()
+    job = Job("a", "echo", "echo_cpu", {}, "owner", now, now + 60, 10.0)
+    d.dispatcher.arrive(1, job, canceled=True)
+    assert d.answered()[0].state is JobState.CANCELED and d.host.heard.empty()
+
+
+def test_job_that_runs_elsewhere_waits_until_that_worker_has_ended_it(desk):
+    d = desk()
+    d.store.known["a"] = Claim(JobState.PROCESSING, wait=0.1)
+    d.arrive(1, "a")
+    time.sleep(0.15)
+    assert d.host.heard.empty() and d.answers.empty()
+    d.store.known["a"] = Claim(JobState.DONE)
+    assert d.answered()[0].delivery == 1
+    assert d.host.heard.empty()
+
+
+def test_job_with_which_three_workers_died_is_failed(desk):
+    d = desk()
+    d.store.known["a"] = Claim(JobState.PROCESSING, deaths=3)
+    d.arrive(1, "a")
+    assert "3 workers died" in d.answered()[0].error and d.host.heard.empty()

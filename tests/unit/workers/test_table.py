@@ -6,7 +6,7 @@ import pytest
 
 from tasks.jobs import Job
 from workers.table import Phase, Table
-from workers.verdict import judge
+from workers.verdict import Cause, Verdict, judge
 
 
 def job(name):
@@ -102,18 +102,38 @@ def test_host_death_tells_apart_who_ran_and_who_waited(table):
 def test_of_several_suspects_each_runs_again_alone(table):
     runs = [sent(table, n, n) for n in range(3)]
     table.started([r.number for r in runs], 0)
-    retry, failed = judge(table.host_died()[0])
-    assert retry == runs and not failed
-    assert all(table.retry_alone(run) is run and run.alone for run in retry)
+    verdict = judge(table.host_died()[0])
+    assert verdict == Verdict(alone=runs)
+    assert all(table.retry(run, alone=True) is run and run.alone for run in verdict.alone)
 
 
 def test_job_that_kills_the_host_alone_twice_is_failed(table):
     run = sent(table, 1, "a")
     table.started([run.number], 0)
-    assert judge(table.host_died()[0]) == ([run], [])
-    table.retry_alone(run)
+    assert judge(table.host_died()[0]) == Verdict(alone=[run])
+    table.retry(run, alone=True)
     table.started([run.number], 0)
-    assert judge(table.host_died()[0]) == ([], [run])
+    assert judge(table.host_died()[0]) == Verdict(failed=[run])
+
+
+def test_job_that_hangs_alone_is_failed_at_once_and_of_several_each_gets_its_chance(table):
+    runs = [sent(table, n, n) for n in range(2)]
+    table.started([r.number for r in runs], 0)
+    assert judge(runs, Cause.TIMEOUT) == Verdict(alone=runs)
+    assert judge(runs[:1], Cause.TIMEOUT) == Verdict(failed=runs[:1])
+
+
+def test_host_killed_for_a_canceled_job_leaves_no_blame_on_its_neighbours(table):
+    one, two = (sent(table, n, n) for n in range(2))
+    one.canceled = True
+    assert judge([one, two], Cause.CANCEL) == Verdict(again=[two], canceled=[one])
+    assert two.kills == 0 and not two.alone
+
+
+def test_canceled_job_on_a_host_that_dies_is_done_with(table):
+    run = sent(table, 1, "a")
+    run.canceled = True
+    assert judge([run]) == Verdict(canceled=[run])
 
 
 class World:
@@ -192,11 +212,11 @@ class World:
     def die(self):
         self.host_waiting, self.host_running, self.recalls = [], [], []
         running, waiting = self.table.host_died()
-        retry, failed = judge(running)
-        for run in failed:
+        verdict = judge(running)
+        for run in verdict.failed:
             assert self.table.ended(run.number) is run
             self.unstored.append(run)
-        self.send([run for run in map(self.table.retry_alone, retry) if run] + waiting)
+        self.send([run for run in (self.table.retry(run, True) for run in verdict.alone) if run] + waiting)
 
     def settle(self):
         for _ in range(200):

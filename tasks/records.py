@@ -1,0 +1,104 @@
+"""The form in which the job store keeps jobs: names of keys, fields of records. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.jobs import Job, JobState, JobStatus, Progress, Result, WorkerInfo
+
+
+def lapsed(job: Job, now: float) -> Result:
+    """Give the result of a job that waited longer than it may."""
+    return Result(JobState.LAPSED, job.accepted, now, error=f"Job {job.id} on {job.endpoint} lapsed!")
+
+
+def canceled(job: Job, now: float) -> Result:
+    """Give the result of a job that its client canceled."""
+    return Result(JobState.CANCELED, job.accepted, now, error=f"Job {job.id} on {job.endpoint} was canceled")
+
+
+def estimate(workers: Sequence[WorkerInfo], position: int) -> float:
+    """Estimate the seconds until the job at `position` (1: next) has its result; -1 without a worker."""
+    if not workers:
+        return -1.0
+    rate = sum(1 / worker.seconds_per_job for worker in workers if worker.seconds_per_job > 0)
+    return round(position / rate, 3) if rate else 0.0
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """Give what a record says of its job from the first to the last."""
+    return {"endpoint": job.endpoint, "queue": job.queue, "owner": job.owner, "accepted": job.accepted}
+
+
+def recorded(job_id: str, record: dict[str, str]) -> Job:
+    """Give the job of a record, less its inputs: those travel in the message."""
+    return Job(
+        id=job_id,
+        endpoint=record["endpoint"],
+        queue=record["queue"],
+        inputs={},
+        owner=record["owner"],
+        accepted=float(record["accepted"]),
+        deadline=float(record["deadline"]),
+        result_lifetime=float(record["lifetime"]),
+        reply_to=record["reply_to"] or None,
+    )
+
+
+def ending(job: Job, result: Result, lifetime: float) -> tuple[list[str], list[Any]]:
+    """Give keys and arguments of the script FINISH."""
+    text = dumps(result.to_wire())
+    fields = {**identity(job), "state": result.state.value, "result": text}
+    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, *flat(fields)]
+    return [job_key(job.id), waiting_key(job.queue)], args
+
+
+def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:
+    """Read a record; `rank` is the place in the queue, from 0, of a job that waits."""
+    return JobStatus(
+        id=job_id,
+        endpoint=record["endpoint"],
+        owner=record["owner"],
+        state=JobState(record["state"]),
+        accepted=float(record["accepted"]),
+        progress=Progress(**json.loads(record["progress"])) if "progress" in record else Progress(),
+        queue_position=0 if rank is None else rank + 1,
+        result=Result.from_wire(json.loads(record["result"])) if "result" in record else None,
+    )
+
+
+def is_late(record: dict[str, str], now: float) -> bool:
+    """Tell whether a waiting job's deadline has passed."""
+    return record.get("state") == "queued" and now > float(record["deadline"])
+
+
+def flat(fields: dict[str, Any]) -> list[Any]:
+    """Give names and values in turn, as HSET takes them."""
+    return [part for pair in fields.items() for part in pair]
+
+
+def dumps(value: Any) -> str:
+    """Give compact JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def job_key(job_id: str) -> str:
+    """Name the record of a job."""
+    return f"job:{job_id}"
+
+
+def waiting_key(queue: str) -> str:
+    """Name the set of jobs that wait in a queue."""
+    return f"waiting:{queue}"
+
+
+def session_key(session: str, endpoint: str) -> str:
+    """Name the variables of a session at an endpoint."""
+    return f"session:{session}:{endpoint}"
+
+
+def workers_key(queue: str) -> str:
+    """Name the list of workers of a queue."""
+    return f"workers:{queue}"

@@ -1,0 +1,90 @@
+"""The steps of a job's life that Redis takes in one piece, in Lua. A terminal state never changes.
+
+Keys and fields are those of `tasks/store.py`; times are Redis's own, so that no two hosts' clocks are
+compared.
+"""
+
+from __future__ import annotations
+
+_TERMINAL = """
+local function ended(s) return s and s ~= 'queued' and s ~= 'processing' end
+local function now() return tonumber(redis.call('TIME')[1]) end
+"""
+
+ADD = """
+if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[2], string.sub(KEYS[1], 5))
+return 1
+"""
+"""job, waiting; limit, accepted, lifetime, fields... -> 1, or 0 if the queue is full."""
+
+CLAIM = (
+    _TERMINAL
+    + """
+local job = redis.call('HMGET', KEYS[1], 'state', 'canceled', 'holder', 'lease', 'deaths')
+if not job[1] or ended(job[1]) then return {job[1] or '', 0, 0, 0} end
+if job[2] then return {job[1], 1, 0, 0} end
+local deaths = tonumber(job[5] or 0)
+if job[1] == 'processing' and job[3] ~= ARGV[1] then
+  local left = tonumber(job[4] or 0) - now()
+  local name = string.match(job[3] or '', '^(.*)#')
+  if left > 0 and name ~= ARGV[2] then return {job[1], 0, left, deaths} end
+  deaths = redis.call('HINCRBY', KEYS[1], 'deaths', 1)
+end
+redis.call('HSET', KEYS[1], 'holder', ARGV[1])
+return {job[1], 0, 0, deaths}
+"""
+)
+"""job; holder, worker -> state, canceled, seconds that another worker's lease still runs, deaths."""
+
+START = (
+    _TERMINAL
+    + """
+if ended(redis.call('HGET', KEYS[1], 'state')) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'processing', 'lease', now() + ARGV[3], unpack(ARGV, 4))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[2])
+return 1
+"""
+)
+"""job, waiting; lifetime, id, lease in s, fields... -> 1, or 0 if it has ended."""
+
+TEND = """
+local job = redis.call('HMGET', KEYS[1], 'holder', 'canceled')
+if job[1] == ARGV[1] then redis.call('HSET', KEYS[1], 'lease', redis.call('TIME')[1] + ARGV[2]) end
+return job[2] and 1 or 0
+"""
+"""job; holder, lease in s -> 1 if it shall be canceled."""
+
+REPORT = """
+if redis.call('HGET', KEYS[1], 'state') ~= 'processing' then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[1])
+return 1
+"""
+"""job; progress -> 1, or 0 if it does not run."""
+
+FINISH = (
+    _TERMINAL
+    + """
+if ended(redis.call('HGET', KEYS[1], 'state')) then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('ZREM', KEYS[2], ARGV[1])
+if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
+return 1
+"""
+)
+"""job, waiting; id, reply_to, lifetime, result, fields... -> 1, or 0 if it had ended before."""
+
+CANCEL = (
+    _TERMINAL
+    + """
+local job = redis.call('HMGET', KEYS[1], 'state', 'holder')
+if not job[1] or ended(job[1]) then return {job[1] or '', 0} end
+redis.call('HSET', KEYS[1], 'canceled', 1)
+return {job[1], (job[1] == 'queued' and not job[2]) and 1 or 0}
+"""
+)
+"""job -> state, 1 if no worker holds it: then it can be ended at once."""
