@@ -18,7 +18,6 @@ from tasks.store import JobStore
 from tasks.submit import submit
 from tests.services import wait_until
 
-
 ON_RABBITMQ = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 
 
