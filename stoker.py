@@ -58,6 +58,35 @@ def check() -> None:
     click.echo(f"OK: {len(endpoints)} endpoints")
 
 
+@main.command("demo-key")
+def demo_key() -> None:
+    """Print the key that opens every endpoint; make it if there is none."""
+    from tasks.secrets import read_or_create
+
+    settings, _ = _load()
+    try:
+        click.echo(read_or_create(settings.demo_key_file))
+    except OSError as error:
+        _fail([f"{settings.demo_key_file} can be neither read nor made: {error}"])
+
+
+@main.command()
+@click.argument("job_id")
+def cancel(job_id: str) -> None:
+    """End a job, waiting or running, and say in which state that leaves it."""
+    from tasks.errors import StoreUnavailable
+    from tasks.store import JobStore
+
+    settings, _ = _load()
+    try:
+        state = JobStore.from_url(settings.store_url).cancel(job_id)
+    except StoreUnavailable as error:
+        _fail([str(error)])
+    if state is None:
+        _fail([f"there is no job {job_id}, or its result has been forgotten"])
+    click.echo(state.value)
+
+
 def _load() -> tuple[Settings, dict[str, Endpoint]]:
     from schemas import EndpointFileError, load_endpoints
     from tasks.errors import SettingsError
