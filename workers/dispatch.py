@@ -21,6 +21,7 @@ from tasks.records import canceled, lapsed
 from tasks.store import Claim, JobStore
 from workers.events import Answer, Arrived, CancelAsked, ConnectionLost, Event, Fatal, Shutdown
 from workers.host import Host
+from workers.keeper import Keeper
 from workers.messages import (
     Cancel,
     Died,
@@ -35,7 +36,6 @@ from workers.messages import (
     Recall,
     Report,
     Started,
-    Stop,
 )
 from workers.results import Aborted, Recorder, until_stored
 from workers.table import Phase, Run, Table
@@ -45,9 +45,7 @@ logger = logging.getLogger(__name__)
 
 ANNOUNCE = 5.0  # s between two signs of life in the store
 TEND = 0.5  # s between two looks at the jobs that are held: renew their lease, see who was canceled
-CANCEL_GRACE = 5.0  # s that a canceled job has to stop by itself before its host is killed
 MAX_DEATHS = 3  # workers that may die while they run a job before it is failed
-RESPAWN = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # s before the next host, by deaths without an outcome between
 PACE = 0.1  # weight of the newest batch in the mean time per job
 
 
@@ -76,18 +74,13 @@ class Dispatcher(threading.Thread):
         self.ready = threading.Event()
         self.failure: str | None = None
         self.abort = threading.Event()
-        self._store, self._endpoints, self._spawn, self._reply = store, endpoints, spawn, reply
+        self._store, self._endpoints, self._reply = store, endpoints, reply
         self._inbox: queue.SimpleQueue[Event | FromHost] = queue.SimpleQueue()
         self._table = Table()
         self._holder = f"{info.name}#{uuid.uuid4().hex}"
         self._recorder = Recorder(store, self._holder, self.abort)
         self._info, self._queues = info, queues
-        self._host: Host | None = None
-        self._deaths = 0  # of hosts, since the last outcome
-        self._spawn_at: float | None = 0.0
-        self._batch_deadline: float | None = None
-        self._cancel_deadline: float | None = None
-        self._kill_cause = Cause.ITSELF
+        self._keeper = Keeper(spawn, self._inbox.put)
         self._announce_at = 0.0
         self._tend_at: float | None = None
         self._stopping = False
@@ -117,14 +110,13 @@ class Dispatcher(threading.Thread):
     def kill(self) -> None:
         """End at once; nothing that is not stored yet will be."""
         self.abort.set()
-        if self._host:
-            self._host.kill()
+        self._keeper.kill()
         self.shutdown()
 
     @property
     def host_pid(self) -> int:
         """Process id of the model host; 0 between two."""
-        return self._host.pid if self._host else 0
+        return self._keeper.pid
 
     @property
     def running(self) -> int:
@@ -147,14 +139,13 @@ class Dispatcher(threading.Thread):
             self.failure = "the dispatcher failed; see the log"
             self._reply(Fatal(self.failure))
         finally:
-            if self._host:
-                self._host.kill()
+            self._keeper.kill()
             self.ready.set()
 
     def _over(self) -> bool:
         if self.abort.is_set():
             return True
-        return self._stopping and self._host is None and not self._recorder.pending
+        return self._stopping and not self._keeper.alive and not self._recorder.pending
 
     def _read(self) -> None:
         try:
@@ -168,9 +159,7 @@ class Dispatcher(threading.Thread):
         dues = [
             self._announce_at,
             self._recorder.next_due(),
-            self._spawn_at,
-            self._batch_deadline,
-            self._cancel_deadline,
+            self._keeper.next_due(),
             self._tend_at,
             *(due for due, _ in self._elsewhere),
         ]
@@ -226,16 +215,14 @@ class Dispatcher(threading.Thread):
         if run in self._sends:
             self._sends.remove(run)
             self._end_canceled(run)
-        elif run.phase is Phase.SENT and self._host:
-            self._host.send(Recall([run.number]))
+        elif run.phase is Phase.SENT:
+            self._keeper.send(Recall([run.number]))
         elif run.phase is Phase.STARTED:
             self._stop_running(run)
 
     def _stop_running(self, run: Run) -> None:
-        if self._host:
-            self._host.send(Cancel([run.number]))
-        if self._cancel_deadline is None:
-            self._cancel_deadline = time.monotonic() + CANCEL_GRACE
+        self._keeper.send(Cancel([run.number]))
+        self._keeper.cancel_asked()
 
     def _end_canceled(self, run: Run) -> None:
         if self._table.ended(run.number):
@@ -247,8 +234,8 @@ class Dispatcher(threading.Thread):
             self._sends.remove(run)
             recalled.remove(run.number)
             self._table.dropped(run.number)
-        if recalled and self._host:
-            self._host.send(Recall(sorted(recalled)))
+        if recalled:
+            self._keeper.send(Recall(sorted(recalled)))
 
     def _on_ready(self, event: Ready) -> None:
         logger.info("model host %d is ready after %.1f s", self.host_pid, event.load_time)
@@ -259,8 +246,8 @@ class Dispatcher(threading.Thread):
     def _on_started(self, event: Started) -> None:
         runs = self._table.started(event.numbers, time.time())
         self._recorder.started(runs)
-        longest = max((self._endpoints[run.job.endpoint].max_runtime for run in runs), default=0.0)
-        self._batch_deadline = time.monotonic() + longest if runs else None
+        if runs:
+            self._keeper.batch_started(max(self._endpoints[run.job.endpoint].max_runtime for run in runs))
         for run in runs:
             if run.canceled:  # the recall came too late
                 self._stop_running(run)
@@ -269,7 +256,7 @@ class Dispatcher(threading.Thread):
 
     def _on_done(self, event: Done) -> None:
         size, now = len(event.outcomes), time.time()
-        self._batch_deadline, self._cancel_deadline, self._deaths = None, None, 0
+        self._keeper.batch_done()
         self._pace += (event.run_time / size - self._pace) * (PACE if self._pace else 1.0)
         failed = sum(outcome.error is not None for outcome in event.outcomes)
         logger.info("batch of %d in %.1f ms, %d failed", size, event.run_time * 1000, failed)
@@ -287,25 +274,24 @@ class Dispatcher(threading.Thread):
         self._end(Outcome(run.number, error=error), time.time())
 
     def _on_died(self, event: Died) -> None:
-        self._host = None
-        self._batch_deadline = None
+        cause = self._keeper.died()
         if self._stopping:
+            self._keeper.stop(gently=False)
             return
         if self.failure is None and not self.ready.is_set():
             self.failure = f"the model host died while it loaded its models: {event.reason}"
         if self.failure:
             self._reply(Fatal(self.failure))
-            self._stopping = True
+            self._on_shutdown()
             self.ready.set()
             return
         running, waiting = self._table.host_died()
-        verdict = judge(running, self._kill_cause)
+        verdict = judge(running, cause)
         reason = {
             Cause.ITSELF: f"the model host died ({event.reason})",
             Cause.TIMEOUT: "ran longer than max_runtime",
             Cause.CANCEL: "was killed, since a canceled job did not stop",
-        }[self._kill_cause]
-        self._kill_cause, self._cancel_deadline = Cause.ITSELF, None
+        }[cause]
         logger.error(
             "%s with %d jobs running: %d run again, %d of them alone, %d fail; %d wait for the next host",
             reason,
@@ -321,28 +307,16 @@ class Dispatcher(threading.Thread):
             self._end_canceled(run)
         again = [self._table.retry(run, alone=run in verdict.alone) for run in verdict.alone + verdict.again]
         self._sends += [run for run in again + waiting if run and not run.canceled]
-        self._spawn_at = time.monotonic() + RESPAWN[min(self._deaths, len(RESPAWN) - 1)]
-        self._deaths += 1
 
     def _on_shutdown(self) -> None:
         self._stopping = True
-        self._spawn_at = None
-        if self._host and self.ready.is_set():
-            self._host.send(Stop())
-        elif self._host:
-            self._host.kill()  # it loads its models and listens to nobody
+        self._keeper.stop(gently=self.ready.is_set())  # while it loads its models it listens to nobody
 
     # -- what follows from a turn's events
 
     def _settle(self) -> None:
         now = time.monotonic()
-        if self._spawn_at is not None and self._spawn_at <= now and not self._stopping:
-            self._spawn_at = None
-            self._host = self._spawn(self._inbox.put)
-        if _due(self._batch_deadline, now):
-            self._kill_host(Cause.TIMEOUT)
-        elif _due(self._cancel_deadline, now):
-            self._kill_host(Cause.CANCEL)
+        self._keeper.act(now)
         self._claim(now)
         self._send()
         for run, result in self._recorder.write(time.monotonic()):
@@ -352,12 +326,6 @@ class Dispatcher(threading.Thread):
         if self._announce_at <= now:
             self._announce_at = now + ANNOUNCE
             self._announce()
-
-    def _kill_host(self, cause: Cause) -> None:
-        self._batch_deadline = self._cancel_deadline = None
-        if self._host:
-            self._kill_cause = cause
-            self._host.kill()
 
     def _claim(self, now: float) -> None:
         self._claims += [run for due, run in self._elsewhere if due <= now]
@@ -408,11 +376,11 @@ class Dispatcher(threading.Thread):
                     self._cancel(run)
 
     def _send(self) -> None:
-        if not self._sends or not self._host or self._stopping:
+        if not self._sends or not self._keeper.alive or self._stopping:
             return
         items = [Item(r.number, r.job.id, r.job.endpoint, r.job.inputs, r.alone) for r in self._sends]
         self._sends = []
-        self._host.send(Jobs(items))
+        self._keeper.send(Jobs(items))
 
     def _announce(self) -> None:
         if not self.ready.is_set() or self._stopping:
@@ -425,7 +393,3 @@ class Dispatcher(threading.Thread):
             action()
         except StoreUnavailable as error:
             logger.debug("not announced: %s", error)
-
-
-def _due(deadline: float | None, now: float) -> bool:
-    return deadline is not None and deadline <= now

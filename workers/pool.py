@@ -94,7 +94,12 @@ class BatchPool(BasePool):
         self._dispatcher.connection_lost()
 
     def on_stop(self) -> None:
-        """Finish the running batch, store and ack it; the rest goes back when the connection closes."""
+        """Finish the running batch, store and ack it; the rest goes back when the connection closes.
+
+        A cold shutdown (a second Ctrl-C, SIGQUIT) calls this again, while it runs, and gives all back.
+        """
+        if state.should_terminate:
+            self._dispatcher.kill()
         self._dispatcher.shutdown()
         while self._dispatcher.is_alive():
             select.select([self._wake], [], [], 0.1)

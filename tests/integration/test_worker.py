@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
 from collections import Counter
@@ -173,6 +174,19 @@ def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(client, star
     start_worker("trial_cpu")
     assert {r.state for r in client.results(ids)} == {JobState.DONE}
     assert set(runs(log).values()) == {1} and len(runs(log)) == 30
+
+
+def test_second_ctrl_c_gives_everything_back_at_once(client, start_worker):
+    worker = start_worker("trial_cpu")
+    job = client.submit(action="sleep", seconds=20)
+    wait_until(lambda: client.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    worker.send_signal(signal.SIGINT)
+    wait_until(lambda: "Warm shutdown" in worker.log(), 5, "the warm shutdown")
+    assert worker.returncode is None
+    worker.send_signal(signal.SIGINT)
+    worker.wait(5)
+    assert "Traceback" not in worker.log()
+    assert client.store.get(job).state is JobState.PROCESSING  # and it is the broker's again
 
 
 @ON_RABBITMQ

@@ -353,7 +353,7 @@ def test_cancel_that_the_store_knows_of_reaches_the_running_model(desk):
 
 
 def test_canceled_job_that_does_not_stop_is_killed_and_its_neighbour_runs_again(desk, monkeypatch):
-    monkeypatch.setattr("workers.dispatch.CANCEL_GRACE", 0.05)
+    monkeypatch.setattr("workers.keeper.CANCEL_GRACE", 0.05)
     d = desk()
     d.arrive(1, "stuck")
     d.arrive(2, "good")
