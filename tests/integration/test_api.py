@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import Empty
@@ -63,7 +63,7 @@ class PlayedWorker:
 
     def start(self, queue: str) -> Job:
         job = self.take(queue)
-        self.store.start([job], "worker@test", time.time())
+        self.store.start([job], "worker@test#1", time.time())
         return job
 
     def end(self, job: Job, session_vars: dict[str, Any] | None = None, **outcome: Any) -> None:
@@ -84,7 +84,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_app(home: Path, redis_server: RedisServer) -> Callable[..., Flask]:
+def make_app(home: Path, redis_server: RedisServer) -> Iterator[Callable[..., Flask]]:
+    made: list[Flask] = []
+
     def make(**changes: str) -> Flask:
         environment = {
             "STOKER_HOME": str(home),
@@ -92,9 +94,12 @@ def make_app(home: Path, redis_server: RedisServer) -> Callable[..., Flask]:
             "STOKER_STORE_URL": redis_server.socket_url,
         }
         settings = Settings.from_env(environment | changes, cwd=home)
-        return create_app(settings, load_endpoints([home / "endpoints"]))
+        made.append(create_app(settings, load_endpoints([home / "endpoints"])))
+        return made[-1]
 
-    return make
+    yield make
+    for app in made:
+        app.extensions[EXTENSION].replies.close()
 
 
 @pytest.fixture
