@@ -35,6 +35,8 @@ class Endpoint:
         model: "package.module:Class" of the model; None: workers of another kind serve it.
         max_batch_size: jobs that the model takes at once.
         max_wait: seconds that an unfilled batch waits for more jobs.
+        group_by: inputs that must be equal in all jobs of a batch.
+        max_batch_cost: what the jobs of a batch may cost together, by the model's `cost`; None: no limit.
         max_runtime: seconds after which a batch counts as hung.
         authorization_keys: name of a client -> its API key. Secret: left out of the text form.
         provide_worker_meta_data: whether results name the worker.
@@ -63,6 +65,8 @@ class Endpoint:
     model: str | None
     max_batch_size: int
     max_wait: float
+    group_by: tuple[str, ...]
+    max_batch_cost: float | None
     max_runtime: float
     authorization_keys: Mapping[str, str] = field(repr=False)
     provide_worker_meta_data: bool

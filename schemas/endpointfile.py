@@ -43,7 +43,7 @@ def read_endpoint(values: Mapping[str, Any], path: Path, problems: list[Problem]
     before = len(problems)
     top = Table(values, "", path, problems)
     settings = _read_endpoint_table(top.table("ENDPOINT"))
-    settings |= _read_worker_table(top.table("WORKER"))
+    settings |= _read_worker_table(top.table("WORKER"), values.get("INPUTS"))
     in_clients, clients = _read_clients_table(top.table("CLIENTS"))
     settings |= clients
     settings["provide_worker_meta_data"] |= in_clients
@@ -97,7 +97,7 @@ def _read_methods(table: Table) -> tuple[str, ...]:
     return tuple(method for method in METHODS if method in given)
 
 
-def _read_worker_table(table: Table) -> dict[str, Any]:
+def _read_worker_table(table: Table, inputs: object) -> dict[str, Any]:
     queue = table.text(
         "queue",
         "job_type",
@@ -115,12 +115,28 @@ def _read_worker_table(table: Table) -> dict[str, Any]:
         "model": model,
         "max_batch_size": table.integer("max_batch_size", default=1, at_least=1),
         "max_wait": table.number("max_wait", default=0.0, at_least=0),
+        "group_by": _read_group_by(table, inputs),
+        "max_batch_cost": table.number("max_batch_cost", above=0),
         "max_runtime": table.number("max_runtime", default=600, above=0),
     }
     # AIME's words for its own workers.
     table.ignore("auth_key", "request_timeout")
     table.finish()
     return settings
+
+
+def _read_group_by(table: Table, inputs: object) -> tuple[str, ...]:
+    names = table.take("group_by")
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        table.report("group_by", "must be a list of names of inputs")
+        return ()
+    known = inputs if isinstance(inputs, dict) else {}
+    for name in names:
+        if name not in known:
+            table.report("group_by", f"{shown(name)} is none of the inputs")
+    return tuple(names)
 
 
 def _read_clients_table(table: Table) -> tuple[bool, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import logging
+import math
 import os
 import signal
 import sys
@@ -63,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for endpoint in endpoints:
         model = models[str(endpoint.model)]
         runners[endpoint.name] = Runner(endpoint, model, lambda *said: emit(Report(*said)), loop.is_canceled)
-        limits[endpoint.name] = Limits(endpoint.max_batch_size, endpoint.max_wait)
+        limits[endpoint.name] = Limits(
+            endpoint.max_batch_size, endpoint.max_wait, endpoint.max_batch_cost or math.inf
+        )
     threading.Thread(target=_read, args=(connection, loop), name="reader", daemon=True).start()
     emit(Ready(time.monotonic() - began, _describe(models)))
     loop.run()

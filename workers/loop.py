@@ -34,7 +34,8 @@ class ModelLoop:
         self._runners = runners
         self._emit = emit
         self._clock = clock
-        self._batcher = Batcher(limits)
+        self._limits = limits
+        self._batcher = Batcher()
         self._items: dict[int, Item] = {}
         self._inbox: queue.SimpleQueue[ToHost] = queue.SimpleQueue()
         self._stopping = False
@@ -75,12 +76,20 @@ class ModelLoop:
     def _handle(self, message: ToHost) -> None:
         if isinstance(message, Jobs):
             for item in message.items:
-                self._items[item.number] = item
-                self._batcher.add(item.number, item.endpoint, self._clock(), item.alone)
+                self._add(item)
         elif isinstance(message, Recall):
             self._drop([number for number in message.numbers if self._batcher.remove(number)])
         elif isinstance(message, Stop):
             self._stopping = True
+
+    def _add(self, item: Item) -> None:
+        self._items[item.number] = item
+        if item.alone:
+            self._batcher.add_alone(item.number, self._clock())
+            return
+        runner = self._runners[item.endpoint]
+        limits = self._limits[item.endpoint]
+        self._batcher.add(item.number, runner.group(item), limits, self._clock(), runner.cost(item))
 
     def _drop(self, numbers: list[int]) -> None:
         for number in numbers:

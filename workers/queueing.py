@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,36 +15,71 @@ class Limits:
     Attributes:
         max_batch_size: jobs in one batch at most.
         max_wait: seconds that the oldest job waits for company.
+        max_batch_cost: what the jobs of one batch may cost together; one job may always cost more.
     """
 
     max_batch_size: int = 1
     max_wait: float = 0.0
+    max_batch_cost: float = math.inf
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    group: str
+    group: Hashable
+    limits: Limits
     since: float
-    alone: bool
+    cost: float
+
+
+@dataclass
+class _Candidate:
+    """The batch that a group would form now, led by its oldest job."""
+
+    first: _Waiting
+    members: list[int] = field(default_factory=list)
+    cost: float = 0.0
+    full: bool = False
+
+    def offer(self, number: int, waiting: _Waiting) -> None:
+        """Take a job along if it fits. One that does not fit makes the batch full and leads a later one."""
+        if self.full:
+            return
+        if self.members and self.cost + waiting.cost > self.first.limits.max_batch_cost:
+            self.full = True
+            return
+        self.members.append(number)
+        self.cost += waiting.cost
+        self.full = len(self.members) == self.first.limits.max_batch_size
+
+    def due(self) -> float:
+        """When it runs, though nobody joins."""
+        return self.first.since if self.full else self.first.since + self.first.limits.max_wait
 
 
 class Batcher:
-    """Forms batches of jobs of one group (an endpoint), oldest first.
+    """Forms batches of jobs of one group, oldest first: so no job starves."""
 
-    Args:
-        limits: for each group.
-    """
-
-    def __init__(self, limits: Mapping[str, Limits]) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
         self._waiting: OrderedDict[int, _Waiting] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, number: int, group: str, now: float, alone: bool = False) -> None:
-        """Let job `number` wait; `alone`: in a batch of its own."""
-        self._waiting[number] = _Waiting(group, now, alone)
+    def add(self, number: int, group: Hashable, limits: Limits, now: float, cost: float = 1.0) -> None:
+        """Let job `number` wait.
+
+        Args:
+            number: the job.
+            group: only jobs of equal groups share a batch.
+            limits: how batches of this group are formed.
+            now: the time.
+            cost: its share of `max_batch_cost`.
+        """
+        self._waiting[number] = _Waiting(group, limits, now, cost)
+
+    def add_alone(self, number: int, now: float) -> None:
+        """Let job `number` wait for a batch of its own."""
+        self._waiting[number] = _Waiting(("alone", number), Limits(), now, 1.0)
 
     def remove(self, number: int) -> bool:
         """Take job `number` out; False if it does not wait."""
@@ -60,35 +96,20 @@ class Batcher:
 
         Of the groups that are ready, the one with the oldest job goes first.
         """
-        for members in self._candidates():
-            first = self._waiting[members[0]]
-            limits = self._limits[first.group]
-            if first.alone or len(members) == limits.max_batch_size or now >= first.since + limits.max_wait:
-                for number in members:
+        for candidate in self._candidates():
+            if now >= candidate.due():
+                for number in candidate.members:
                     del self._waiting[number]
-                return members
+                return candidate.members
         return []
 
     def next_due(self) -> float | None:
         """When `take` will give a batch though no job is added; None if none waits."""
-        dues = [w.since + self._limits[w.group].max_wait for w in self._oldest()]
-        return min(dues, default=None)
+        return min((candidate.due() for candidate in self._candidates()), default=None)
 
-    def _oldest(self) -> list[_Waiting]:
-        return [self._waiting[members[0]] for members in self._candidates()]
-
-    def _candidates(self) -> list[list[int]]:
+    def _candidates(self) -> list[_Candidate]:
         """The batch that each group would form now, by age of its oldest job."""
-        candidates: list[list[int]] = []
-        open_batches: dict[str, list[int]] = {}
+        candidates: dict[Hashable, _Candidate] = {}
         for number, waiting in self._waiting.items():
-            if waiting.alone:
-                candidates.append([number])
-                continue
-            batch = open_batches.get(waiting.group)
-            if batch is None:
-                batch = open_batches[waiting.group] = []
-                candidates.append(batch)
-            if len(batch) < self._limits[waiting.group].max_batch_size:
-                batch.append(number)
-        return candidates
+            candidates.setdefault(waiting.group, _Candidate(waiting)).offer(number, waiting)
+        return list(candidates.values())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from schemas import Endpoint, OutputError
@@ -37,6 +38,20 @@ class Runner:
         self._model = model
         self._report = report
         self._is_canceled = is_canceled
+
+    def group(self, item: Item) -> Hashable:
+        """Say with which jobs this one may share a batch: those of equal groups."""
+        return (self._endpoint.name, *(repr(item.inputs.get(name)) for name in self._endpoint.group_by))
+
+    def cost(self, item: Item) -> float:
+        """Say how much of `max_batch_cost` this job takes; as much as there is, if the model cannot say."""
+        if self._endpoint.max_batch_cost is None:
+            return 1.0
+        try:
+            return float(self._model.cost(ModelJob(item.inputs, id=item.job_id)))
+        except Exception:  # it fails in predict too, alone, where the client is told
+            logger.exception("%s cannot tell the cost of job %s", self._endpoint.name, item.job_id)
+            return math.inf
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """Run a batch; gives one outcome for each item, in order, and raises nothing."""

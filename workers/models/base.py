@@ -121,6 +121,13 @@ class Model:
         then pays nothing. An error that is raised stops the start of the worker and is shown there.
         """
 
+    def cost(self, job: ModelJob) -> float:
+        """Say how much of the endpoint file's `max_batch_cost` a job takes, for instance in pixels.
+
+        It is asked when the job arrives, so it should be quick. Without `max_batch_cost` nobody asks.
+        """
+        return 1.0
+
     def predict(self, jobs: Sequence[ModelJob]) -> Sequence[Mapping[str, Any] | Exception]:
         """Compute a batch.
 

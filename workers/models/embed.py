@@ -25,9 +25,8 @@ CHECKSUMS = {  # SHA-256
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-MAX_TOKENS = (
-    256  # word pieces read of a text, as the model's sentence_bert_config.json says; trained with 128
-)
+MAX_TOKENS = 256  # word pieces read of a text, by the model's sentence_bert_config.json; trained with 128
+MAX_CHARACTERS = 5 * MAX_TOKENS  # that many word pieces of English have about so many
 DECIMALS = 8  # of an embedding's numbers: as fine as float32 at their size, and half the bytes of all digits
 
 
@@ -63,6 +62,10 @@ class Embed(Model):
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._network = MiniLM(load_file(folder / "model.safetensors"))
         self.framework_version = np.__version__
+
+    def cost(self, job: ModelJob) -> float:
+        """Give the characters that will be read of the text, about: what its share of the time goes with."""
+        return min(len(job["text"]), MAX_CHARACTERS)
 
     def predict(self, jobs: Sequence[ModelJob]) -> Sequence[Mapping[str, Any] | Exception]:
         """Embed the texts; one that is no valid Unicode fails alone."""

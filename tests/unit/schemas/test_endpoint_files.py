@@ -287,6 +287,9 @@ def test_a_wrong_value_in_endpoint_is_an_error(tmp_path: Path, key: str, line: s
         ("model", 'queue = "a"\nmodel = "workers.models.it"'),
         ("max_batch_size", 'queue = "a"\nmax_batch_size = 0'),
         ("max_wait", 'queue = "a"\nmax_wait = -0.1'),
+        ("max_batch_cost", 'queue = "a"\nmax_batch_cost = 0'),
+        ("group_by", 'queue = "a"\ngroup_by = "width"'),
+        ("group_by", 'queue = "a"\ngroup_by = ["nowhere"]'),
         ("max_runtime", 'queue = "a"\nmax_runtime = 0'),
     ],
 )

@@ -3,8 +3,15 @@
 from workers.queueing import Batcher, Limits
 
 
-def batcher(**limits):
-    return Batcher({name: Limits(*values) for name, values in limits.items()})
+class batcher(Batcher):  # noqa: N801 - reads like the function that it stands for
+    """A batcher whose groups have their limits by name."""
+
+    def __init__(self, **limits):
+        super().__init__()
+        self.limits = {name: Limits(*values) for name, values in limits.items()}
+
+    def add(self, number, group, now, cost=1.0):
+        super().add(number, group, self.limits[group], now, cost)
 
 
 def test_full_batch_runs_without_waiting():
@@ -53,7 +60,7 @@ def test_ready_group_does_not_wait_for_an_older_one_that_is_not():
 def test_job_that_must_run_alone_waits_for_nobody_and_takes_nobody_along():
     b = batcher(a=(4, 10.0))
     b.add(1, "a", now=0)
-    b.add(2, "a", now=0, alone=True)
+    b.add_alone(2, now=0)
     b.add(3, "a", now=0)
     assert b.take(0) == [2]
     assert b.take(10) == [1, 3]
@@ -70,6 +77,33 @@ def test_removed_job_never_runs():
 def test_clear_gives_all_jobs_back():
     b = batcher(a=(2, 5.0))
     b.add(1, "a", now=0)
-    b.add(2, "a", now=0, alone=True)
+    b.add_alone(2, now=0)
     assert b.clear() == [1, 2]
     assert b.take(100) == []
+
+
+def test_batch_costs_no_more_than_its_limit():
+    b = batcher(a=(8, 10.0, 100))
+    for number, cost in enumerate([40, 40, 30, 10], 1):
+        b.add(number, "a", now=0, cost=cost)
+    assert b.take(0) == [1, 2]  # full, since the next one does not fit
+    assert b.take(9) == []
+    assert b.take(10) == [3, 4]
+
+
+def test_job_that_costs_more_than_the_limit_runs_alone_and_does_not_starve():
+    b = batcher(a=(8, 1.0, 100))
+    b.add(1, "a", now=0, cost=500)
+    b.add(2, "a", now=0, cost=1)
+    assert b.take(0) == [1]
+    assert b.take(1) == [2]
+
+
+def test_cheap_jobs_do_not_overtake_an_expensive_one_for_ever():
+    b = batcher(a=(8, 0.0, 100))
+    b.add(1, "a", now=0, cost=60)
+    b.add(2, "a", now=0, cost=60)
+    for number in range(3, 9):
+        b.add(number, "a", now=0, cost=10)
+    assert b.take(0) == [1]
+    assert b.take(0) == [2, 3, 4, 5, 6]

@@ -12,8 +12,11 @@ ENDPOINT = """
 name = "probe"
 [WORKER]
 queue = "probe_cpu"
+group_by = ["width"]
+max_batch_cost = 10
 [INPUTS]
 text = { type = "string" }
+width = { type = "integer" }
 [OUTPUTS]
 text = { type = "string" }
 number = { type = "float" }
@@ -118,3 +121,23 @@ def test_model_sees_which_of_its_jobs_are_canceled(endpoint):
 
     outcomes = run(endpoint, ["a", "b"], Asks(), is_canceled=lambda number: number == 2)
     assert [o.outputs["number"] for o in outcomes] == [0.0, 1.0]
+
+
+def test_jobs_share_a_batch_if_their_inputs_to_group_by_are_equal(endpoint):
+    runner = Runner(endpoint, Scripted())
+
+    def group(**inputs):
+        return runner.group(Item(1, "job", "probe", inputs))
+
+    assert group(text="a", width=512) == group(text="b", width=512) != group(text="a", width=768)
+    assert group(text="a") == group(text="b")
+
+
+def test_cost_is_the_model_s_and_a_model_that_cannot_tell_gets_the_job_alone(endpoint):
+    class Costly(Model):
+        def cost(self, job):
+            return len(job["text"])
+
+    runner = Runner(endpoint, Costly())
+    assert runner.cost(Item(1, "job", "probe", {"text": "four"})) == 4
+    assert runner.cost(Item(1, "job", "probe", {})) == float("inf")
