@@ -8,7 +8,7 @@ TESTS ?= tests/unit tests/integration tests/e2e
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test env lint format types layers unit integration e2e services bench coverage clean
+.PHONY: help run test env lint format types layers unit integration e2e services bench chaos coverage clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*##/\1 \t/' | expand -t 14
@@ -47,6 +47,9 @@ e2e: services $(DEV)  ## tests of the whole
 coverage: services $(DEV)  ## the tests, and what they did not reach
 	@$(BIN)/coverage run -m pytest $(TESTS)
 	@$(BIN)/coverage report
+
+chaos: services $(DEV)  ## thousands of jobs while parts of the installation are killed
+	@$(BIN)/pytest tests/chaos -s
 
 bench: services $(DEV)  ## speed
 	@$(BIN)/python -m tests.bench

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, Process, RabbitMQ, RedisServer, Worker
+from tests.services.submitter import Submitter
 
 Env = Mapping[str, str]
 StartWorker = Callable[..., Worker]
@@ -161,3 +162,11 @@ def start_api(stoker_env: dict[str, str], tmp_path: Path) -> Iterator[StartApi]:
     yield start
     for api in started:
         api.close()
+
+
+@pytest.fixture
+def submitter(stoker_env: dict[str, str]) -> Iterator[Submitter]:
+    """Submits jobs to the installation of `stoker_env` as its API does, without HTTP."""
+    submitter = Submitter(stoker_env)
+    yield submitter
+    submitter.close()

@@ -4,114 +4,55 @@ from __future__ import annotations
 
 import signal
 import time
-import uuid
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from schemas import load_endpoints
-from tasks.celery import create_celery
 from tasks.jobs import JobState
-from tasks.replies import ReplyListener
-from tasks.settings import Settings
-from tasks.store import JobStore
-from tasks.submit import submit
 from tests.services import wait_until
 
 ON_RABBITMQ = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
-
-
-class Client:
-    """Submits jobs as the API does, without HTTP."""
-
-    def __init__(self, env):
-        settings = Settings.from_env(env)
-        self.endpoints = load_endpoints(settings.endpoint_folders)
-        self.celery = create_celery(settings, self.endpoints)
-        self.store = JobStore.from_url(settings.store_url)
-        self.replies = ReplyListener(self.store)
-
-    def submit(self, endpoint="trial", **inputs):
-        endpoint = self.endpoints[endpoint]
-        return submit(self.celery, self.store, endpoint, endpoint.load_inputs(inputs), owner="me").id
-
-    def call(self, endpoint="trial", timeout=20, **inputs):
-        """Submit a job and wait for its result on the reply channel."""
-        endpoint = self.endpoints[endpoint]
-        job_id = str(uuid.uuid4())
-        with self.replies.expect(job_id) as waiter:
-            submit(
-                self.celery,
-                self.store,
-                endpoint,
-                endpoint.load_inputs(inputs),
-                owner="me",
-                job_id=job_id,
-                reply_to=self.replies.channel,
-            )
-            return waiter.wait(timeout)
-
-    def results(self, ids, timeout=40):
-        """Wait until all jobs have ended; gives their results."""
-        wait_until(
-            lambda: all(s.state.terminal for s in self.store.get_many(ids)), timeout, "all jobs to end"
-        )
-        return [status.result for status in self.store.get_many(ids)]
-
-    def states(self, ids):
-        return Counter(status.state for status in self.store.get_many(ids))
-
-    def close(self):
-        self.replies.close()
-        self.celery.close()
-
-
-@pytest.fixture
-def client(stoker_env):
-    client = Client(stoker_env)
-    yield client
-    client.close()
 
 
 def runs(log: Path) -> Counter:
     return Counter(log.read_text().split()) if log.exists() else Counter()
 
 
-def test_result_reaches_the_process_that_waits(client, start_worker):
+def test_result_reaches_the_process_that_waits(submitter, start_worker):
     worker = start_worker("trial_cpu")
-    result = client.call(text="hello")
+    result = submitter.call(text="hello")
     assert result.state is JobState.DONE and result.outputs == {"text": "hello", "batch_size": 1}
     assert result.accepted <= result.started <= result.finished
     assert result.worker == worker.hostname
 
 
-def test_jobs_that_wait_together_run_in_batches(client, start_worker):
-    ids = [client.submit(text=str(n)) for n in range(40)]
+def test_jobs_that_wait_together_run_in_batches(submitter, start_worker):
+    ids = [submitter.submit(text=str(n)) for n in range(40)]
     worker = start_worker("trial_cpu")
-    results = client.results(ids)
+    results = submitter.results(ids)
     assert [r.outputs["text"] for r in results] == [str(n) for n in range(40)]
     assert max(r.outputs["batch_size"] for r in results) == 8
     assert "batch of 8" in worker.log()
 
 
-def test_failing_job_does_not_fail_its_batch(client, start_worker):
-    ids = [client.submit(text=str(n), action="raise" if n == 3 else "echo") for n in range(8)]
+def test_failing_job_does_not_fail_its_batch(submitter, start_worker):
+    ids = [submitter.submit(text=str(n), action="raise" if n == 3 else "echo") for n in range(8)]
     start_worker("trial_cpu")
-    results = client.results(ids)
+    results = submitter.results(ids)
     assert [r.state for r in results] == [JobState.DONE] * 3 + [JobState.FAILED] + [JobState.DONE] * 4
     assert results[3].error == "ValueError: told to raise"
 
 
-def test_progress_and_queue_position_can_be_watched(client, start_worker):
+def test_progress_and_queue_position_can_be_watched(submitter, start_worker):
     start_worker("trial_cpu")
-    first = client.submit(action="report", seconds=1.5)
-    wait_until(lambda: client.store.get(first).state is JobState.PROCESSING, 10, "the first job to run")
-    second = client.submit(text="next")
-    status = client.store.get(second)
+    first = submitter.submit(action="report", seconds=1.5)
+    wait_until(lambda: submitter.store.get(first).state is JobState.PROCESSING, 10, "the first job to run")
+    second = submitter.submit(text="next")
+    status = submitter.store.get(second)
     assert (status.state, status.queue_position) == (JobState.QUEUED, 1)
     seen = []
-    while not (status := client.store.get(first)).state.terminal:
+    while not (status := submitter.store.get(first)).state.terminal:
         seen.append((status.progress.percent, status.progress.outputs.get("step")))
         time.sleep(0.02)
     seen = [entry for entry in dict.fromkeys(seen) if entry[1]]
@@ -119,32 +60,32 @@ def test_progress_and_queue_position_can_be_watched(client, start_worker):
     assert all(percent == step * 10 for percent, step in seen)
 
 
-def test_worker_announces_itself_and_its_model(client, start_worker):
+def test_worker_announces_itself_and_its_model(submitter, start_worker):
     start_worker("trial_cpu")
-    (info,) = wait_until(lambda: client.store.workers("trial_cpu"), 10, "the worker to announce itself")
+    (info,) = wait_until(lambda: submitter.store.workers("trial_cpu"), 10, "the worker to announce itself")
     assert info.max_batch_size == 8 and info.description["model"]["label"] == "Trial"
 
 
-def test_worker_is_gone_from_the_list_after_it_was_stopped(client, start_worker):
+def test_worker_is_gone_from_the_list_after_it_was_stopped(submitter, start_worker):
     worker = start_worker("trial_cpu")
-    wait_until(lambda: client.store.workers("trial_cpu"), 10, "the worker to announce itself")
+    wait_until(lambda: submitter.store.workers("trial_cpu"), 10, "the worker to announce itself")
     assert worker.terminate() == 0
-    assert client.store.workers("trial_cpu") == []
+    assert submitter.store.workers("trial_cpu") == []
 
 
-def test_job_that_kills_its_host_fails_and_nothing_else_does(client, start_worker):
-    ids = [client.submit(text=str(n)) for n in range(20)]
-    poison = client.submit(action="kill")
-    ids += [client.submit(text=str(n)) for n in range(20)]
+def test_job_that_kills_its_host_fails_and_nothing_else_does(submitter, start_worker):
+    ids = [submitter.submit(text=str(n)) for n in range(20)]
+    poison = submitter.submit(action="kill")
+    ids += [submitter.submit(text=str(n)) for n in range(20)]
     worker = start_worker("trial_cpu")
-    results = client.results([*ids, poison])
+    results = submitter.results([*ids, poison])
     assert [r.state for r in results[:-1]] == [JobState.DONE] * 40
     assert results[-1].state is JobState.FAILED and "SIGKILL" in results[-1].error
     assert worker.returncode is None
-    assert client.call(text="still here").state is JobState.DONE
+    assert submitter.call(text="still here").state is JobState.DONE
 
 
-def test_model_host_dies_with_its_worker(client, start_worker):
+def test_model_host_dies_with_its_worker(submitter, start_worker):
     worker = start_worker("trial_cpu")
     hosts = worker.children()
     assert hosts
@@ -163,141 +104,145 @@ def test_model_that_cannot_be_loaded_stops_the_worker_with_the_reason(start_work
     assert "no weights in /nowhere" in worker.log() and "endpoint broken" in worker.log()
 
 
-def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(client, start_worker, tmp_path):
+def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(submitter, start_worker, tmp_path):
     log = tmp_path / "runs"
-    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
+    ids = [submitter.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
     worker = start_worker("trial_cpu")
-    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    wait_until(lambda: submitter.states(ids)[JobState.DONE], 20, "the first batch to end")
     assert worker.terminate(timeout=20) == 0
-    assert client.states(ids)[JobState.PROCESSING] == 0
-    assert client.states(ids)[JobState.QUEUED] > 0
+    assert submitter.states(ids)[JobState.PROCESSING] == 0
+    assert submitter.states(ids)[JobState.QUEUED] > 0
     start_worker("trial_cpu")
-    assert {r.state for r in client.results(ids)} == {JobState.DONE}
+    assert {r.state for r in submitter.results(ids)} == {JobState.DONE}
     assert set(runs(log).values()) == {1} and len(runs(log)) == 30
 
 
-def test_second_ctrl_c_gives_everything_back_at_once(client, start_worker):
+def test_second_ctrl_c_gives_everything_back_at_once(submitter, start_worker):
     worker = start_worker("trial_cpu")
-    job = client.submit(action="sleep", seconds=20)
-    wait_until(lambda: client.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    job = submitter.submit(action="sleep", seconds=20)
+    wait_until(lambda: submitter.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
     worker.send_signal(signal.SIGINT)
     wait_until(lambda: "Warm shutdown" in worker.log(), 5, "the warm shutdown")
     assert worker.returncode is None
     worker.send_signal(signal.SIGINT)
     worker.wait(5)
     assert "Traceback" not in worker.log()
-    assert client.store.get(job).state is JobState.PROCESSING  # and it is the broker's again
+    assert submitter.store.get(job).state is JobState.PROCESSING  # and it is the broker's again
 
 
 @ON_RABBITMQ
-def test_kill_9_of_a_worker_loses_no_job_and_stores_none_twice(client, start_worker):
-    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(50)]
+def test_kill_9_of_a_worker_loses_no_job_and_stores_none_twice(submitter, start_worker):
+    ids = [submitter.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(50)]
     worker = start_worker("trial_cpu")
-    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
-    done_before = {i: client.store.get(i).result for i in ids if client.store.get(i).state is JobState.DONE}
+    wait_until(lambda: submitter.states(ids)[JobState.DONE], 20, "the first batch to end")
+    done_before = {
+        i: submitter.store.get(i).result for i in ids if submitter.store.get(i).state is JobState.DONE
+    }
     worker.kill9()
-    assert client.states(ids)[JobState.QUEUED] > 0
+    assert submitter.states(ids)[JobState.QUEUED] > 0
     start_worker("trial_cpu")
-    results = dict(zip(ids, client.results(ids), strict=True))
+    results = dict(zip(ids, submitter.results(ids), strict=True))
     assert {r.state for r in results.values()} == {JobState.DONE}
     assert all(results[i] == result for i, result in done_before.items())
-    wait_until(lambda: client.store.queue_length("trial_cpu") == 0, 5, "the queue to be empty")
+    wait_until(lambda: submitter.store.queue_length("trial_cpu") == 0, 5, "the queue to be empty")
 
 
 @ON_RABBITMQ
-def test_broker_restart_in_mid_batch_loses_no_job(rabbitmq, client, start_worker, tmp_path):
+def test_broker_restart_in_mid_batch_loses_no_job(rabbitmq, submitter, start_worker, tmp_path):
     log = tmp_path / "runs"
-    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
+    ids = [submitter.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]
     start_worker("trial_cpu")
-    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    wait_until(lambda: submitter.states(ids)[JobState.DONE], 20, "the first batch to end")
     rabbitmq.stop_app()
     rabbitmq.start_app()
-    assert {r.state for r in client.results(ids)} == {JobState.DONE}
+    assert {r.state for r in submitter.results(ids)} == {JobState.DONE}
     assert len(runs(log)) == 30 and set(runs(log).values()) == {1}
-    assert client.call(text="afterwards").state is JobState.DONE
+    assert submitter.call(text="afterwards").state is JobState.DONE
 
 
 @ON_RABBITMQ
-def test_store_restart_in_mid_batch_loses_no_job(redis_server, client, start_worker):
-    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(30)]
+def test_store_restart_in_mid_batch_loses_no_job(redis_server, submitter, start_worker):
+    ids = [submitter.submit(text=f"j{n}", action="sleep", seconds=0.05) for n in range(30)]
     start_worker("trial_cpu")
-    wait_until(lambda: client.states(ids)[JobState.DONE], 20, "the first batch to end")
+    wait_until(lambda: submitter.states(ids)[JobState.DONE], 20, "the first batch to end")
     redis_server.kill()
     time.sleep(0.5)  # a batch ends while the store is away
     redis_server.start()
-    assert {r.state for r in client.results(ids)} == {JobState.DONE}
+    assert {r.state for r in submitter.results(ids)} == {JobState.DONE}
 
 
 @ON_RABBITMQ
-def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(client, start_worker, tmp_path):
+def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(
+    submitter, start_worker, tmp_path
+):
     log = tmp_path / "runs"
     worker = start_worker("trial_cpu")
-    job = client.submit(text="long", action="hold_gil", seconds=4, log=str(log))
-    wait_until(lambda: client.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    job = submitter.submit(text="long", action="hold_gil", seconds=4, log=str(log))
+    wait_until(lambda: submitter.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
     began = time.monotonic()
-    (answer,) = client.celery.control.inspect([worker.hostname], timeout=2).active().values()
+    (answer,) = submitter.celery.control.inspect([worker.hostname], timeout=2).active().values()
     assert time.monotonic() - began < 1.5
     assert [task["id"] for task in answer] == [job]
-    assert client.results([job])[0].state is JobState.DONE
+    assert submitter.results([job])[0].state is JobState.DONE
     assert runs(log) == {"long": 1}
 
 
-def test_canceled_job_that_waits_never_runs(client, start_worker, tmp_path):
+def test_canceled_job_that_waits_never_runs(submitter, start_worker, tmp_path):
     log = tmp_path / "runs"
     start_worker("trial_cpu")
-    running = client.submit(action="sleep", seconds=1.5)
-    wait_until(lambda: client.store.get(running).state is JobState.PROCESSING, 10, "the first job to run")
-    prefetched = client.submit(text="prefetched", log=str(log))
+    running = submitter.submit(action="sleep", seconds=1.5)
+    wait_until(lambda: submitter.store.get(running).state is JobState.PROCESSING, 10, "the first job to run")
+    prefetched = submitter.submit(text="prefetched", log=str(log))
     time.sleep(0.3)  # so that the worker holds it
-    client.store.cancel(prefetched)
-    assert client.results([prefetched, running])[0].state is JobState.CANCELED
-    assert client.call(text="next").state is JobState.DONE
+    submitter.store.cancel(prefetched)
+    assert submitter.results([prefetched, running])[0].state is JobState.CANCELED
+    assert submitter.call(text="next").state is JobState.DONE
     assert runs(log) == {}
 
 
-def test_job_canceled_while_nobody_serves_its_queue_ends_at_once(client, start_worker, tmp_path):
+def test_job_canceled_while_nobody_serves_its_queue_ends_at_once(submitter, start_worker, tmp_path):
     log = tmp_path / "runs"
-    job = client.submit(text="never", log=str(log))
-    assert client.store.cancel(job) is JobState.CANCELED
+    job = submitter.submit(text="never", log=str(log))
+    assert submitter.store.cancel(job) is JobState.CANCELED
     start_worker("trial_cpu")
-    assert client.call(text="next").state is JobState.DONE
-    assert runs(log) == {} and client.store.get(job).state is JobState.CANCELED
+    assert submitter.call(text="next").state is JobState.DONE
+    assert runs(log) == {} and submitter.store.get(job).state is JobState.CANCELED
 
 
-def test_canceled_job_that_reports_progress_stops_within_a_second(client, start_worker):
+def test_canceled_job_that_reports_progress_stops_within_a_second(submitter, start_worker):
     start_worker("trial_cpu")
-    job = client.submit(action="report", seconds=4)
-    wait_until(lambda: client.store.get(job).progress.percent, 10, "progress")
+    job = submitter.submit(action="report", seconds=4)
+    wait_until(lambda: submitter.store.get(job).progress.percent, 10, "progress")
     began = time.monotonic()
-    assert client.store.cancel(job) is JobState.PROCESSING
-    wait_until(lambda: client.store.get(job).state is JobState.CANCELED, 10, "the job to stop")
+    assert submitter.store.cancel(job) is JobState.PROCESSING
+    wait_until(lambda: submitter.store.get(job).state is JobState.CANCELED, 10, "the job to stop")
     assert time.monotonic() - began < 1.5  # it reports every 0.4 s
 
 
-def test_canceled_job_that_is_stuck_is_killed_and_the_next_one_runs(client, start_worker):
+def test_canceled_job_that_is_stuck_is_killed_and_the_next_one_runs(submitter, start_worker):
     worker = start_worker("trial_cpu")
-    job = client.submit(action="hold_gil", seconds=60)
-    wait_until(lambda: client.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
-    client.store.cancel(job)
-    assert client.results([job], timeout=15)[0].state is JobState.CANCELED
-    assert client.call(text="next").state is JobState.DONE
+    job = submitter.submit(action="hold_gil", seconds=60)
+    wait_until(lambda: submitter.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    submitter.store.cancel(job)
+    assert submitter.results([job], timeout=15)[0].state is JobState.CANCELED
+    assert submitter.call(text="next").state is JobState.DONE
     assert worker.returncode is None
 
 
-def test_revoke_by_celery_ends_the_job_as_canceled(client, start_worker):
+def test_revoke_by_celery_ends_the_job_as_canceled(submitter, start_worker):
     worker = start_worker("trial_cpu")
-    running = client.submit(action="report", seconds=20)
-    wait_until(lambda: client.store.get(running).progress.percent, 10, "progress")
-    waiting = client.submit(text="waits")
-    client.celery.control.revoke([running, waiting], terminate=True, destination=[worker.hostname])
-    assert {r.state for r in client.results([running, waiting], timeout=10)} == {JobState.CANCELED}
+    running = submitter.submit(action="report", seconds=20)
+    wait_until(lambda: submitter.store.get(running).progress.percent, 10, "progress")
+    waiting = submitter.submit(text="waits")
+    submitter.celery.control.revoke([running, waiting], terminate=True, destination=[worker.hostname])
+    assert {r.state for r in submitter.results([running, waiting], timeout=10)} == {JobState.CANCELED}
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
-def test_embedded_broker_gives_the_jobs_of_a_killed_worker_back_soon(client, start_worker):
-    ids = [client.submit(text=f"j{n}", action="sleep", seconds=0.3) for n in range(12)]
+def test_embedded_broker_gives_the_jobs_of_a_killed_worker_back_soon(submitter, start_worker):
+    ids = [submitter.submit(text=f"j{n}", action="sleep", seconds=0.3) for n in range(12)]
     worker = start_worker("trial_cpu")
-    wait_until(lambda: client.states(ids)[JobState.PROCESSING], 20, "a batch to run")
+    wait_until(lambda: submitter.states(ids)[JobState.PROCESSING], 20, "a batch to run")
     worker.kill9()
     start_worker("trial_cpu")
-    assert {r.state for r in client.results(ids, timeout=60)} == {JobState.DONE}
+    assert {r.state for r in submitter.results(ids, timeout=60)} == {JobState.DONE}
