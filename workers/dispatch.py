@@ -244,7 +244,7 @@ class Dispatcher(threading.Thread):
         self.ready.set()
 
     def _on_started(self, event: Started) -> None:
-        runs = self._table.started(event.numbers, time.time())
+        runs = self._table.started(event.numbers, event.at)
         self._recorder.started(runs)
         if runs:
             self._keeper.batch_started(max(self._endpoints[run.job.endpoint].max_runtime for run in runs))
@@ -255,13 +255,13 @@ class Dispatcher(threading.Thread):
                 self._reply(Answer(delivery, started=True))
 
     def _on_done(self, event: Done) -> None:
-        size, now = len(event.outcomes), time.time()
+        size = len(event.outcomes)
         self._keeper.batch_done()
         self._pace += (event.run_time / size - self._pace) * (PACE if self._pace else 1.0)
         failed = sum(outcome.error is not None for outcome in event.outcomes)
         logger.info("batch of %d in %.1f ms, %d failed", size, event.run_time * 1000, failed)
         for outcome in event.outcomes:
-            self._end(outcome, now)
+            self._end(outcome, event.at)
 
     def _end(self, outcome: Outcome, now: float) -> None:
         run = self._table.get(outcome.number)

@@ -98,8 +98,8 @@ class ModelLoop:
             self._emit(Dropped(numbers))
 
     def _run(self, items: list[Item]) -> None:
-        self._emit(Started([item.number for item in items]))
+        self._emit(Started([item.number for item in items], at=time.time()))
         started = self._clock()
         outcomes = self._runners[items[0].endpoint].run(items)
-        self._emit(Done(outcomes, run_time=self._clock() - started))
+        self._emit(Done(outcomes, run_time=self._clock() - started, at=time.time()))
         self._canceled.difference_update(item.number for item in items)

@@ -91,9 +91,14 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A batch of these starts; said before the model runs, so that a death has a suspect."""
+    """A batch of these starts; said before the model runs, so that a death has a suspect.
+
+    Attributes:
+        at: when, in seconds since 1970, by the host's clock: the message may wait to be read.
+    """
 
     numbers: list[int]
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +116,12 @@ class Done:
 
     Attributes:
         run_time: seconds that the model took for the batch.
+        at: when it was done, in seconds since 1970, by the host's clock.
     """
 
     outcomes: list[Outcome]
     run_time: float
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,8 @@ class FakeHost:
 
     def run(self, items, **outcome):
         numbers = [item.number for item in items]
-        self.say(Started(numbers))
-        self.say(Done([Outcome(n, **(outcome or {"outputs": {"n": n}})) for n in numbers], 0.01))
+        self.say(Started(numbers, 5.0))
+        self.say(Done([Outcome(n, **(outcome or {"outputs": {"n": n}})) for n in numbers], 0.01, 7.0))
 
 
 class FakeStore:
@@ -169,7 +169,7 @@ def test_result_is_stored_before_the_delivery_is_answered(desk):
     d.arrive(1, "a")
     d.host.run(d.items(1))
     (answer,) = d.answered()
-    assert answer.delivery == 1 and answer.error is None and answer.run_time >= 0
+    assert answer.delivery == 1 and answer.error is None and answer.run_time == 2.0  # the host's own times
     assert d.store.records["a"].state is JobState.DONE
     assert d.store.log == [("start", "a"), ("finish", "a", JobState.DONE)]
 
@@ -221,10 +221,10 @@ def test_last_progress_is_written_before_the_result(desk):
     d = desk()
     d.arrive(1, "a")
     (item,) = d.items(1)
-    d.host.say(Started([item.number]))
+    d.host.say(Started([item.number], 5.0))
     for percent in (10, 20, 90):
         d.host.say(Report(item.number, percent, {}))
-    d.host.say(Done([Outcome(item.number, outputs={})], 0.1))
+    d.host.say(Done([Outcome(item.number, outputs={})], 0.1, 7.0))
     d.answered()
     reports = [entry for entry in d.store.log if entry[0] == "report"]
     assert reports[-1] == ("report", "a", 90) and d.store.log[-1][0] == "finish"
@@ -244,7 +244,7 @@ def test_jobs_on_a_host_that_dies_run_again_alone_and_the_others_as_they_were(de
     for n, name in enumerate("abc", 1):
         d.arrive(n, name)
     items = d.items(3)
-    d.host.say(Started([items[0].number, items[1].number]))
+    d.host.say(Started([items[0].number, items[1].number], 5.0))
     d.host.say(Died("killed by SIGSEGV"))
     d.host = d.next_host()
     again = d.items(3)
@@ -258,7 +258,7 @@ def test_job_that_kills_its_host_alone_twice_is_failed_with_the_reason(desk):
     d.arrive(1, "poison")
     for _ in range(2):
         (item,) = d.items(1)
-        d.host.say(Started([item.number]))
+        d.host.say(Started([item.number], 5.0))
         d.host.say(Died("killed by SIGSEGV"))
         d.host = d.next_host()
     assert "SIGSEGV" in d.answered()[0].error
@@ -269,7 +269,7 @@ def test_batch_that_exceeds_max_runtime_is_killed_and_its_only_job_failed_at_onc
     d = desk(max_runtime=0.05)
     d.arrive(1, "slow")
     (item,) = d.items(1)
-    d.host.say(Started([item.number]))
+    d.host.say(Started([item.number], 5.0))
     assert d.host.killed.wait(WAIT)
     assert "max_runtime" in d.answered()[0].error
 
@@ -279,7 +279,7 @@ def test_lost_connection_recalls_and_the_new_delivery_gets_the_answer(desk):
     d.arrive(1, "a")
     d.arrive(2, "b")
     items = {item.job_id: item.number for item in d.items(2)}
-    d.host.say(Started([items["a"]]))
+    d.host.say(Started([items["a"]], 5.0))
     while not d.store.log:
         time.sleep(0.001)
     d.dispatcher.connection_lost()
@@ -289,7 +289,7 @@ def test_lost_connection_recalls_and_the_new_delivery_gets_the_answer(desk):
     d.arrive(4, "a")
     (again,) = d.items(1)
     assert again.job_id == "b"
-    d.host.say(Done([Outcome(items["a"], outputs={})], 0.1))
+    d.host.say(Done([Outcome(items["a"], outputs={})], 0.1, 7.0))
     assert d.answered()[0].delivery == 4
     d.host.run([again])
     assert d.answered()[0].delivery == 3
@@ -313,8 +313,8 @@ def test_shutdown_finishes_the_running_batch_and_answers_nothing_else(desk):
     d.arrive(1, "a")
     d.arrive(2, "b")
     items = d.items(2)
-    d.host.say(Started([items[0].number]))
-    d.host.say(Done([Outcome(items[0].number, outputs={})], 0.1))
+    d.host.say(Started([items[0].number], 5.0))
+    d.host.say(Done([Outcome(items[0].number, outputs={})], 0.1, 7.0))
     d.host.say(Dropped([items[1].number]))
     d.dispatcher.shutdown()
     d.dispatcher.join(WAIT)
@@ -345,10 +345,10 @@ def test_cancel_that_the_store_knows_of_reaches_the_running_model(desk):
     d = desk()
     d.arrive(1, "a")
     (item,) = d.items(1)
-    d.host.say(Started([item.number]))
+    d.host.say(Started([item.number], 5.0))
     d.store.canceled.add("a")
     assert d.host.next(Cancel).numbers == [item.number]
-    d.host.say(Done([Outcome(item.number, outputs={"half": 1})], 0.1))
+    d.host.say(Done([Outcome(item.number, outputs={"half": 1})], 0.1, 7.0))
     assert d.answered()[0].state is JobState.CANCELED and d.store.records["a"].outputs == {}
 
 
@@ -358,7 +358,7 @@ def test_canceled_job_that_does_not_stop_is_killed_and_its_neighbour_runs_again(
     d.arrive(1, "stuck")
     d.arrive(2, "good")
     items = d.items(2)
-    d.host.say(Started([item.number for item in items]))
+    d.host.say(Started([item.number for item in items], 5.0))
     d.dispatcher.cancel("stuck")
     assert d.host.killed.wait(WAIT)
     assert d.answered()[0].state is JobState.CANCELED
