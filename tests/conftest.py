@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, Process, RabbitMQ, RedisServer, Worker
+from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, Process, RedisServer, Worker
+from tests.services.rabbitmq import named_broker
 from tests.services.submitter import Submitter
 
 Env = Mapping[str, str]
@@ -54,14 +55,11 @@ def service_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def _rabbitmq(service_folder: Path) -> Iterator[ForeignBroker]:
-    if url := os.environ.get("STOKER_TEST_BROKER"):
-        yield ForeignBroker(url)
-        return
     folder = service_folder / "rabbitmq"
     folder.mkdir()
-    node = RabbitMQ(folder)
-    yield node
-    node.close()
+    broker = named_broker(os.environ.get("STOKER_TEST_BROKER", ""), folder)
+    yield broker
+    broker.close()
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""A private RabbitMQ node, or the one that STOKER_TEST_BROKER names."""
+"""A private RabbitMQ node, or the one that STOKER_TEST_BROKER names.
+
+STOKER_TEST_BROKER is the URL of a RabbitMQ that runs elsewhere, or a folder with the /usr of a Debian whose
+RabbitMQ is to be started instead of the installed one; a relative folder is one of the checkout.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from pathlib import Path
 
 import amqp
 
-from tests.services.process import TRIES, Process, StartError, free_port, missing, wait_until
+from tests.services.process import ROOT, TRIES, Process, StartError, free_port, missing, wait_until
 
 
 class ForeignBroker:
@@ -77,11 +81,17 @@ class RabbitMQ(ForeignBroker):
     Attributes:
         url: amqp:// URL of a vhost that all tests share.
         port: of 127.0.0.1.
+
+    Args:
+        folder: of its data.
+        debian: folder with the /usr to take RabbitMQ from; default: what is installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, debian: Path | None = None) -> None:
         self._folder = folder
-        self._programs = rabbitmq_folder()
+        self._programs = rabbitmq_folder(debian)
+        self._prefix = with_usr(debian / "usr") if debian else []
+        self._epmd_program = "epmd" if debian else epmd_program()
         self._node: Process | None = None
         self._epmd: Process | None = None
         for remaining in reversed(range(TRIES)):
@@ -135,11 +145,12 @@ class RabbitMQ(ForeignBroker):
     def start(self) -> None:
         """Start the node on its data and wait until it takes connections (about 5 s)."""
         if self._epmd is None:  # started here, since a node would leave one behind
-            command = [epmd_program(), "-address", "127.0.0.1", "-port", self._env["ERL_EPMD_PORT"]]
+            port = self._env["ERL_EPMD_PORT"]
+            command = [*self._prefix, self._epmd_program, "-address", "127.0.0.1", "-port", port]
             self._epmd = Process("epmd", command, self._env, self._folder / "epmd.log", cwd=self._folder)
-        server = self._programs / "rabbitmq-server"
+        server = [*self._prefix, str(self._programs / "rabbitmq-server")]
         self._node = Process(
-            "RabbitMQ", [server], self._env, self._folder / "rabbitmq.log", self.answers, self._folder
+            "RabbitMQ", server, self._env, self._folder / "rabbitmq.log", self.answers, self._folder
         )
         self._node.wait_ready(60)
 
@@ -156,7 +167,7 @@ class RabbitMQ(ForeignBroker):
 
     def ctl(self, *arguments: str) -> str:
         """Run `rabbitmqctl` (about 1 s) and give what it prints."""
-        command = [str(self._programs / "rabbitmqctl"), "--quiet", *arguments]
+        command = [*self._prefix, str(self._programs / "rabbitmqctl"), "--quiet", *arguments]
         done = subprocess.run(command, env=self._env, text=True, capture_output=True, timeout=60)
         if done.returncode:
             raise StartError(f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}")
@@ -218,12 +229,42 @@ def amqp_connection(url: str) -> amqp.Connection:
     return connection
 
 
-def rabbitmq_folder() -> Path:
+def named_broker(name: str, folder: Path) -> ForeignBroker:
+    """Give the RabbitMQ that STOKER_TEST_BROKER names; a private node is started.
+
+    Args:
+        name: value of STOKER_TEST_BROKER; empty: the installed RabbitMQ.
+        folder: of a private node's data.
+    """
+    if "://" in name:
+        return ForeignBroker(name)
+    return RabbitMQ(folder, ROOT / name if name else None)
+
+
+def with_usr(usr: Path) -> list[str]:
+    """Give the beginning of a command that runs with another /usr; every other path stays what it is.
+
+    On Debian /bin and /lib are links into /usr: all programs and libraries are the other ones. The mount is
+    there for the command and its children only, and so is gone with them however they end. The process
+    becomes the command: its id and its death with the session are as without.
+    """
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /usr && exec "$@"', str(usr)]
+
+
+def rabbitmq_folder(debian: Path | None = None) -> Path:
     """Find the folder of RabbitMQ's own scripts. Skips the test where there is none.
 
     Debian's wrappers in /usr/sbin serve only its system-wide node, so they are passed over.
+
+    Args:
+        debian: folder with the /usr to look in, see `with_usr`; default: the whole machine.
     """
-    candidates = [Path("/usr/lib/rabbitmq/bin"), *sorted(Path("/usr/lib/rabbitmq/lib").glob("*/sbin"))]
+    scripts = Path("/usr/lib/rabbitmq/bin")
+    if debian:
+        if (debian / scripts.relative_to("/") / "rabbitmq-server").exists():
+            return scripts
+        missing(f"{debian} (STOKER_TEST_BROKER) holds no RabbitMQ: make test-rabbitmq4 sees to one")
+    candidates = [scripts, *sorted(Path("/usr/lib/rabbitmq/lib").glob("*/sbin"))]
     if on_path := shutil.which("rabbitmq-server"):
         candidates.append(Path(on_path).parent)
     for folder in candidates:
