@@ -6,8 +6,7 @@
     ├── BrokerUnavailable      RabbitMQ (or the embedded Redis) did not take a message
     ├── StoreUnavailable       the job store did not answer
     └── ModelError             what goes wrong with a model
-        ├── ModelLoadFailed    the model could not be loaded: the worker stops
-        └── ModelHostDied      the process that runs the model ended by itself
+        └── ModelLoadFailed    the model could not be loaded: the worker stops
 
 HTTP status codes for them stand in `app/errors.py`, nowhere else. Errors of endpoint files and of
 inputs belong to the layer below: see `schemas/errors.py`.
@@ -58,7 +57,3 @@ class ModelError(StokerError):
 
 class ModelLoadFailed(ModelError):
     """A model's `load` failed; the text says why."""
-
-
-class ModelHostDied(ModelError):
-    """The model host ended by itself while it was running jobs."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from tasks.jobs import Job, JobState, JobStatus, Progress, Result, WorkerInfo
 
+SESSION_LIFETIME = 30 * 86400  # s; so long session variables are kept after their last change
+
 
 def lapsed(job: Job, now: float) -> Result:
     """Give the result of a job that waited longer than it may."""
@@ -47,12 +49,18 @@ def recorded(job_id: str, record: dict[str, str]) -> Job:
     )
 
 
-def ending(job: Job, result: Result, lifetime: float) -> tuple[list[str], list[Any]]:
+def ending(
+    job: Job, result: Result, lifetime: float, session_vars: dict[str, Any] | None = None
+) -> tuple[list[str], list[Any]]:
     """Give keys and arguments of the script FINISH."""
     text = dumps(result.to_wire())
-    fields = {**identity(job), "state": result.state.value, "result": text}
-    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, *flat(fields)]
-    return [job_key(job.id), waiting_key(job.queue)], args
+    fields = flat({**identity(job), "state": result.state.value, "result": text})
+    keys = [job_key(job.id), waiting_key(job.queue)]
+    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME, *fields]
+    if job.session and session_vars:
+        keys.append(session_key(job.session, job.endpoint))
+        args += flat({name: dumps(value) for name, value in session_vars.items()})
+    return keys, args
 
 
 def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:

@@ -1,6 +1,6 @@
 """The steps of a job's life that Redis takes in one piece, in Lua. A terminal state never changes.
 
-Keys and fields are those of `tasks/store.py`; times are Redis's own, so that no two hosts' clocks are
+Keys are those of `tasks/store.py`; leases end by Redis's own clock, so that no two hosts' clocks are
 compared.
 """
 
@@ -23,21 +23,34 @@ return 1
 CLAIM = (
     _TERMINAL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'canceled', 'holder', 'lease', 'deaths')
+local job = redis.call('HMGET', KEYS[1], 'state', 'canceled', 'holder', 'lease', 'deaths', 'runner')
 if not job[1] or ended(job[1]) then return {job[1] or '', 0, 0, 0} end
-if job[2] then return {job[1], 1, 0, 0} end
 local deaths = tonumber(job[5] or 0)
 if job[1] == 'processing' and job[3] ~= ARGV[1] then
   local left = tonumber(job[4] or 0) - now()
   local name = string.match(job[3] or '', '^(.*)#')
   if left > 0 and name ~= ARGV[2] then return {job[1], 0, left, deaths} end
-  deaths = redis.call('HINCRBY', KEYS[1], 'deaths', 1)
 end
-redis.call('HSET', KEYS[1], 'holder', ARGV[1])
-return {job[1], 0, 0, deaths}
+if job[6] and job[6] ~= ARGV[1] then
+  deaths = redis.call('HINCRBY', KEYS[1], 'deaths', 1)
+  redis.call('HDEL', KEYS[1], 'runner')
+end
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'lease', now() + ARGV[3])
+return {job[1], job[2] and 1 or 0, 0, deaths}
 """
 )
-"""job; holder, worker -> state, canceled, seconds that another worker's lease still runs, deaths."""
+"""job; holder, worker, lease in s -> state, canceled, seconds that another's lease still runs, deaths.
+
+`runner` is the holder on whose model the job started last: found by another, it died.
+"""
+
+RELEASE = """
+if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then
+  redis.call('HDEL', KEYS[1], 'holder', 'lease', 'runner')
+end
+return 1
+"""
+"""job; holder -> 1. It is given back."""
 
 START = (
     _TERMINAL
@@ -51,11 +64,14 @@ return 1
 )
 """job, waiting; lifetime, id, lease in s, fields... -> 1, or 0 if it has ended."""
 
-TEND = """
+TEND = (
+    _TERMINAL
+    + """
 local job = redis.call('HMGET', KEYS[1], 'holder', 'canceled')
-if job[1] == ARGV[1] then redis.call('HSET', KEYS[1], 'lease', redis.call('TIME')[1] + ARGV[2]) end
+if job[1] == ARGV[1] then redis.call('HSET', KEYS[1], 'lease', now() + ARGV[2]) end
 return job[2] and 1 or 0
 """
+)
 """job; holder, lease in s -> 1 if it shall be canceled."""
 
 REPORT = """
@@ -69,22 +85,29 @@ FINISH = (
     _TERMINAL
     + """
 if ended(redis.call('HGET', KEYS[1], 'state')) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+local last = 7 + ARGV[5]
+redis.call('HSET', KEYS[1], unpack(ARGV, 7, last - 1))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
+if KEYS[3] then
+  redis.call('HSET', KEYS[3], unpack(ARGV, last))
+  redis.call('EXPIRE', KEYS[3], ARGV[6])
+end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
 return 1
 """
 )
-"""job, waiting; id, reply_to, lifetime, result, fields... -> 1, or 0 if it had ended before."""
+"""job, waiting, session if it has new variables; id, reply_to, lifetime, result, number of field arguments,
+lifetime of the session, fields..., variables... -> 1, or 0 if it had ended before."""
 
 CANCEL = (
     _TERMINAL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'holder')
+local job = redis.call('HMGET', KEYS[1], 'state', 'holder', 'lease')
 if not job[1] or ended(job[1]) then return {job[1] or '', 0} end
 redis.call('HSET', KEYS[1], 'canceled', 1)
-return {job[1], (job[1] == 'queued' and not job[2]) and 1 or 0}
+local held = job[2] and tonumber(job[3] or 0) > now()
+return {job[1], (job[1] == 'queued' and not held) and 1 or 0}
 """
 )
 """job -> state, 1 if no worker holds it: then it can be ended at once."""

@@ -7,7 +7,7 @@
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
     replies:<process>        channel  "<job id> <result JSON>"                -
 
-A terminal state never changes: the scripts below look before they write.
+A terminal state never changes: the scripts of `tasks/scripts.py` look before they write.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ from tasks.records import (
 )
 
 UNFINISHED_LIFETIME = 7 * 86400  # s; so long a job without an outcome is remembered
-SESSION_LIFETIME = 30 * 86400  # s
-WITHDRAWN_LIFETIME = 3600  # s
+CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
 LEASE = 10  # s; so long after its last sign of life a worker counts as dead by those that wait for its jobs
 WORKER_LIFETIME = 15  # s; a worker announces itself three times in this
 SILENCE = 2  # s; a server that says nothing for longer counts as down
@@ -98,19 +97,21 @@ class JobStore:
         self._cancel = client.register_script(scripts.CANCEL)
 
     @classmethod
-    def from_url(cls, url: str, connections: int = 64) -> JobStore:
+    def from_url(cls, url: str, connections: int = 64, silence: float = SILENCE) -> JobStore:
         """Build a store of the server at `url` (redis://, rediss:// or unix://). Opens no connection.
 
         Args:
             url: where Redis is.
             connections: at most so many; a caller waits for a free one.
+            silence: seconds without an answer after which the server counts as down.
         """
         pool = redis.BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
             timeout=5,
             socket_connect_timeout=1,
-            socket_timeout=SILENCE,
+            socket_timeout=silence,
+            health_check_interval=10,
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # a stale connection
             decode_responses=True,
         )
@@ -151,9 +152,9 @@ class JobStore:
 
     def withdraw(self, job: Job) -> None:
         """Take back a job whose message could not be published; should it run after all, it is dropped."""
-        result = Result(JobState.CANCELED, job.accepted, time.time(), error="Not accepted")
+        now = time.time()
         with _translated():
-            self._end(job, result, WITHDRAWN_LIFETIME)
+            self._end_waiting(job, Result(JobState.CANCELED, job.accepted, now, error="Not accepted"), now)
 
     def get(self, job_id: str, now: float | None = None) -> JobStatus | None:
         """Look a job up; None if it is unknown or forgotten. A job past its deadline lapses here."""
@@ -206,14 +207,15 @@ class JobStore:
             state, free = self._cancel(keys=[job_key(job_id)])
             if free:
                 job = recorded(job_id, self._redis.hgetall(job_key(job_id)))
-                self._end(job, canceled(job, time.time() if now is None else now), job.result_lifetime)
+                now = time.time() if now is None else now
+                self._end_waiting(job, canceled(job, now), now)
                 state = self._redis.hget(job_key(job_id), "state")
         return JobState(state) if state else None
 
     def _lapse(self, late: Iterable[tuple[str, dict[str, str]]], now: float) -> None:
         for job_id, record in late:
             job = recorded(job_id, record)
-            self._end(job, lapsed(job, now), job.result_lifetime)
+            self._end_waiting(job, lapsed(job, now), now)
 
     # -- what the workers do
 
@@ -228,21 +230,29 @@ class JobStore:
             holder: this process: the worker's name, `#`, and what no other process has.
         """
         name = holder.rpartition("#")[0]
-        answers = self._run([(scripts.CLAIM, [job_key(i)], [holder, name]) for i in job_ids])
+        answers = self._run([(scripts.CLAIM, [job_key(i)], [holder, name, LEASE]) for i in job_ids])
         return [
             Claim(JobState(state) if state else None, bool(canceled), float(wait), int(deaths))
             for state, canceled, wait, deaths in answers
         ]
 
-    def start(self, jobs: Iterable[Job], holder: str, now: float) -> None:
-        """Record that a batch with these jobs started on the model of `holder`."""
+    def release(self, job_ids: Sequence[str], holder: str) -> None:
+        """Give back jobs that this process holds and will not end."""
+        self._run([(scripts.RELEASE, [job_key(i)], [holder]) for i in job_ids])
+
+    def start(self, jobs: Iterable[Job], holder: str, now: float) -> list[bool]:
+        """Record that a batch with these jobs started on the model of `holder`.
+
+        Returns:
+            For each: whether it was still to be done.
+        """
         worker = holder.rpartition("#")[0]
         calls: list[Call] = []
         for job in jobs:
-            fields = {**identity(job), "started": now, "worker": worker, "holder": holder}
+            fields = {**identity(job), "started": now, "worker": worker, "holder": holder, "runner": holder}
             args = [UNFINISHED_LIFETIME, job.id, LEASE, *flat(fields)]
             calls.append((scripts.START, [job_key(job.id), waiting_key(job.queue)], args))
-        self._run(calls)
+        return [bool(answer) for answer in self._run(calls)]
 
     def tend(self, job_ids: Sequence[str], holder: str) -> list[str]:
         """Renew the lease on jobs that this process holds; gives those that shall be canceled."""
@@ -262,13 +272,8 @@ class JobStore:
         Returns:
             For each: whether this was the first outcome (a second one is dropped).
         """
-        answers = self._run(
-            [(scripts.FINISH, *ending(job, result, job.result_lifetime)) for job, result, _ in results]
-        )
-        for job, _, session_vars in results:
-            if job.session and session_vars:
-                self._keep(job.session, job.endpoint, session_vars)
-        return [bool(answer) for answer in answers]
+        calls = [(scripts.FINISH, *ending(job, result, job.result_lifetime, v)) for job, result, v in results]
+        return [bool(answer) for answer in self._run(calls)]
 
     def _run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; load them first if the server does not know them."""
@@ -286,8 +291,9 @@ class JobStore:
                     self._redis.script_load(script)
         return []
 
-    def _end(self, job: Job, result: Result, lifetime: float) -> None:
-        keys, args = ending(job, result, lifetime)
+    def _end_waiting(self, job: Job, result: Result, now: float) -> None:
+        """End a job whose message is still with the broker: remembered until a worker would let it lapse."""
+        keys, args = ending(job, result, max(job.result_lifetime, job.deadline - now + CLOCKS_DIFFER))
         self._finish(keys=keys, args=args)
 
     # -- sessions and workers
@@ -297,12 +303,6 @@ class JobStore:
         with _translated():
             stored = self._redis.hgetall(session_key(session, endpoint))
         return {name: json.loads(value) for name, value in stored.items()}
-
-    def _keep(self, session: str, endpoint: str, session_vars: dict[str, Any]) -> None:
-        key = session_key(session, endpoint)
-        with _translated():
-            self._redis.hset(key, mapping={name: dumps(value) for name, value in session_vars.items()})
-            self._redis.expire(key, SESSION_LIFETIME)
 
     def announce(self, info: WorkerInfo, queues: Iterable[str], now: float) -> None:
         """Record that a worker serves these queues, for `WORKER_LIFETIME` seconds."""

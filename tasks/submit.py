@@ -35,7 +35,7 @@ def submit(
     """Accept a job: record it as waiting, then publish it durably.
 
     When this returns, the broker has confirmed the message: the job will end in one terminal state.
-    When it raises, nothing is left recorded.
+    When it raises, nothing waits: if the message got through all the same, a worker will drop it.
 
     Args:
         celery: the app of `create_celery`.
@@ -84,7 +84,7 @@ def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:
     begin = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with celery.producer_pool.acquire(block=True) as producer:
+            with celery.producer_pool.acquire(block=True, timeout=CONFIRM_WITHIN) as producer:
                 return _publish_by(producer, celery.tasks[endpoint.task_name], job)
         except broker_errors as error:
             if attempt == ATTEMPTS or time.monotonic() - begin > RETRY_WITHIN:

@@ -131,7 +131,6 @@ class Dispatcher(threading.Thread):
             while not self._over():
                 self._read()
                 self._settle()
-            self._try_store(lambda: self._store.retire(self._info, self._queues))
         except Aborted:
             logger.warning("ended by force with %d jobs given back", len(self._table))
         except Exception:
@@ -140,7 +139,15 @@ class Dispatcher(threading.Thread):
             self._reply(Fatal(self.failure))
         finally:
             self._keeper.kill()
+            self._give_back()
             self.ready.set()
+
+    def _give_back(self) -> None:
+        """Tell the store that this worker is gone and holds nothing any more."""
+        held = self._table.in_phase(Phase.CLAIMING, Phase.SENT, Phase.RECALLED, Phase.STARTED)
+        ids = [run.job.id for run in held]
+        self._try_store(lambda: self._store.release(ids, self._holder))
+        self._try_store(lambda: self._store.retire(self._info, self._queues))
 
     def _over(self) -> bool:
         if self.abort.is_set():
@@ -172,7 +179,8 @@ class Dispatcher(threading.Thread):
             case Started():
                 self._on_started(event)
             case Report():
-                if run := self._table.get(event.number):
+                run = self._table.get(event.number)
+                if run is not None and run.phase is Phase.STARTED:
                     self._recorder.reported(run, Progress(event.percent, event.outputs), time.monotonic())
             case Done():
                 self._on_done(event)
@@ -241,6 +249,7 @@ class Dispatcher(threading.Thread):
         logger.info("model host %d is ready after %.1f s", self.host_pid, event.load_time)
         self._info = replace(self._info, description={**self._info.description, **event.description})
         self._announce_at = 0.0
+        self._keeper.ready = True
         self.ready.set()
 
     def _on_started(self, event: Started) -> None:
@@ -276,10 +285,12 @@ class Dispatcher(threading.Thread):
     def _on_died(self, event: Died) -> None:
         cause = self._keeper.died()
         if self._stopping:
-            self._keeper.stop(gently=False)
+            self._keeper.stop()
             return
         if self.failure is None and not self.ready.is_set():
             self.failure = f"the model host died while it loaded its models: {event.reason}"
+        if self.failure is None and self._keeper.hopeless:
+            self.failure = f"one model host after the other died, the last one: {event.reason}"
         if self.failure:
             self._reply(Fatal(self.failure))
             self._on_shutdown()
@@ -289,8 +300,8 @@ class Dispatcher(threading.Thread):
         verdict = judge(running, cause)
         reason = {
             Cause.ITSELF: f"the model host died ({event.reason})",
-            Cause.TIMEOUT: "ran longer than max_runtime",
-            Cause.CANCEL: "was killed, since a canceled job did not stop",
+            Cause.TIMEOUT: "the batch ran longer than max_runtime and was killed",
+            Cause.CANCEL: "the model host was killed, since a canceled job did not stop",
         }[cause]
         logger.error(
             "%s with %d jobs running: %d run again, %d of them alone, %d fail; %d wait for the next host",
@@ -301,6 +312,8 @@ class Dispatcher(threading.Thread):
             len(verdict.failed),
             len(waiting),
         )
+        for run in verdict.again + verdict.alone:
+            self._recorder.forget(run)
         for run in verdict.failed:
             self._fail(run, f"Job ended with its process: {reason}")
         for run in [*verdict.canceled, *(run for run in waiting if run.canceled)]:
@@ -310,7 +323,7 @@ class Dispatcher(threading.Thread):
 
     def _on_shutdown(self) -> None:
         self._stopping = True
-        self._keeper.stop(gently=self.ready.is_set())  # while it loads its models it listens to nobody
+        self._keeper.stop()
 
     # -- what follows from a turn's events
 
@@ -322,6 +335,10 @@ class Dispatcher(threading.Thread):
         for run, result in self._recorder.write(time.monotonic()):
             for delivery in self._table.stored(run.number):
                 self._reply(Answer.of(delivery, result))
+        refused, self._recorder.refused = self._recorder.refused, []
+        for run in refused:
+            if run.phase is Phase.STARTED:
+                self._cancel(run)
         self._tend(now)
         if self._announce_at <= now:
             self._announce_at = now + ANNOUNCE
@@ -351,7 +368,7 @@ class Dispatcher(threading.Thread):
             return
         if run.canceled:
             self._end_canceled(run)
-        elif claim.state is JobState.QUEUED and time.time() > run.job.deadline:
+        elif claim.state is not JobState.PROCESSING and time.time() > run.job.deadline:
             self._table.ended(run.number)
             self._recorder.ended(run, lapsed(run.job, time.time()))
         elif claim.deaths >= MAX_DEATHS:

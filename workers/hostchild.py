@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from schemas import Endpoint, load_endpoints
+from schemas import Endpoint, EndpointFileError, load_endpoints
 from tasks.errors import ModelLoadFailed
 from tasks.settings import Settings
 from workers.loop import ModelLoop
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         endpoints = served(load_endpoints(settings.endpoint_folders), set(queues))
         models = load_models(endpoints)
-    except ModelLoadFailed as error:
+    except (ModelLoadFailed, EndpointFileError) as error:
         emit(LoadFailed(str(error)))
         sys.exit(1)
     for endpoint in endpoints:

@@ -10,6 +10,7 @@ from workers.messages import FromHost, Stop, ToHost
 from workers.verdict import Cause
 
 RESPAWN = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # s before the next host, by deaths without an outcome between
+MAX_IDLE_DEATHS = 8  # of hosts in a row that started no batch
 CANCEL_GRACE = 5.0  # s that a canceled job has to stop by itself before its host is killed
 
 
@@ -29,10 +30,12 @@ class Keeper:
         self._spawn, self._on_message = spawn, on_message
         self._host: Host | None = None
         self._deaths = 0  # since the last outcome
+        self._idle_deaths = 0  # since a batch was started
         self._spawn_at: float | None = 0.0
         self._batch_deadline: float | None = None
         self._cancel_deadline: float | None = None
         self._cause = Cause.ITSELF
+        self.ready = False  # whether this host has loaded its models
 
     @property
     def alive(self) -> bool:
@@ -52,7 +55,7 @@ class Keeper:
     def act(self, now: float) -> None:
         """Start the next host, or kill one that takes too long, if it is time."""
         if _is_due(self._spawn_at, now):
-            self._spawn_at = None
+            self._spawn_at, self.ready = None, False
             self._host = self._spawn(self._on_message)
         elif _is_due(self._batch_deadline, now):
             self._kill(Cause.TIMEOUT)
@@ -69,11 +72,14 @@ class Keeper:
     def batch_started(self, max_runtime: float) -> None:
         """Let the host be killed unless the batch is done in `max_runtime` seconds."""
         self._batch_deadline = time.monotonic() + max_runtime
+        self._idle_deaths = 0
 
     def batch_done(self) -> None:
         """Note that the host works."""
         self._batch_deadline = self._cancel_deadline = None
         self._deaths = 0
+        if self._cause is Cause.TIMEOUT:  # it was done just before the kill: what runs now is not to blame
+            self._cause = Cause.CANCEL
 
     def cancel_asked(self) -> None:
         """Let the host be killed unless its batch is done in time, since a job of it is canceled."""
@@ -86,12 +92,18 @@ class Keeper:
         self._host = self._batch_deadline = self._cancel_deadline = None
         self._spawn_at = time.monotonic() + RESPAWN[min(self._deaths, len(RESPAWN) - 1)]
         self._deaths += 1
+        self._idle_deaths += 1
         return cause
 
-    def stop(self, gently: bool) -> None:
-        """Start no more hosts, and let this one finish its batch if `gently`."""
+    @property
+    def hopeless(self) -> bool:
+        """Whether one host after the other dies before it has started anything: no job is to blame."""
+        return self._idle_deaths >= MAX_IDLE_DEATHS
+
+    def stop(self) -> None:
+        """Start no more hosts, and let this one finish its batch; one that loads listens to nobody."""
         self._spawn_at = None
-        if gently:
+        if self.ready:
             self.send(Stop())
         else:
             self.kill()

@@ -9,7 +9,19 @@ import queue
 import time
 from collections.abc import Callable, Mapping
 
-from workers.messages import Cancel, Done, Dropped, FromHost, Item, Jobs, Recall, Started, Stop, ToHost
+from workers.messages import (
+    Cancel,
+    Done,
+    Dropped,
+    FromHost,
+    Item,
+    Jobs,
+    Outcome,
+    Recall,
+    Started,
+    Stop,
+    ToHost,
+)
 from workers.queueing import Batcher, Limits
 from workers.runner import Runner
 
@@ -83,6 +95,10 @@ class ModelLoop:
             self._stopping = True
 
     def _add(self, item: Item) -> None:
+        if item.endpoint not in self._runners:  # its file has gone since the worker read it
+            error = f"This worker has no model for endpoint {item.endpoint}"
+            self._emit(Done([Outcome(item.number, error=error)], run_time=0.0, at=time.time()))
+            return
         self._items[item.number] = item
         if item.alone:
             self._batcher.add_alone(item.number, self._clock())

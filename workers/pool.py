@@ -56,7 +56,7 @@ class BatchPool(BasePool):
             description={"interface_version": f"stoker {version('stoker')}"},
         )
         self._dispatcher = Dispatcher(
-            JobStore.from_url(settings.store_url, connections=2),
+            JobStore.from_url(settings.store_url, connections=2, silence=60),
             {e.name: e for e in mine},
             lambda on_message: ProcessHost(self._queues, on_message),
             self._reply,
@@ -90,6 +90,8 @@ class BatchPool(BasePool):
 
     def connection_lost(self) -> None:
         """Forget all deliveries: the broker hands them out again."""
+        for request in self._requests.values():
+            state.task_ready(request)  # else Celery would show them for ever
         self._requests.clear()
         self._dispatcher.connection_lost()
 

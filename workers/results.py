@@ -61,6 +61,7 @@ class Recorder:
         self._starts: list[Run] = []
         self._last_words: list[tuple[Job, Progress]] = []
         self._results: list[tuple[Run, Result, dict[str, Any]]] = []
+        self.refused: list[Run] = []  # started here, though they had ended: lapsed or canceled meanwhile
 
     @property
     def pending(self) -> bool:
@@ -82,10 +83,15 @@ class Recorder:
 
     def ended(self, run: Run, result: Result, session_vars: dict[str, Any] | None = None) -> None:
         """Take the outcome of a run."""
-        self._running.pop(run.number, None)
         if (held_back := self._throttle.forget(run.number)) is not None:
             self._last_words.append((run.job, held_back))
+        self.forget(run)
         self._results.append((run, result, session_vars or {}))
+
+    def forget(self, run: Run) -> None:
+        """Take no more progress of a run that is over, or begins anew."""
+        self._running.pop(run.number, None)
+        self._throttle.forget(run.number)
 
     def result(self, run: Run, outcome: Outcome, now: float) -> Result:
         """Give the result that an outcome means; `now` in seconds since 1970."""
@@ -105,9 +111,11 @@ class Recorder:
         Raises:
             Aborted: the worker is ending by force.
         """
-        if starts := [run.job for run in self._starts]:
+        if starts := self._starts:
             self._starts = []
-            until_stored(lambda: self._store.start(starts, self._holder, time.time()), self._abort)
+            jobs = [run.job for run in starts]
+            taken = until_stored(lambda: self._store.start(jobs, self._holder, time.time()), self._abort)
+            self.refused += [run for run, was_open in zip(starts, taken, strict=True) if not was_open]
         due = [(self._running[n].job, p) for n, p in self._throttle.take(now) if n in self._running]
         reports, self._last_words = due + self._last_words, []
         if reports:

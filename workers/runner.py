@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -61,7 +62,7 @@ class Runner:
             return [Outcome(item.number, error="canceled") for item in items]
         except ModelError as error:  # the model broke its contract: which job it was does not matter
             logger.error("%s: %s", self._endpoint.name, error)
-            return [Outcome(item.number, error=str(error)) for item in items]
+            return [Outcome(item.number, error=_text(error)) for item in items]
         except Exception as error:  # the end of these jobs, whatever a model may raise
             if len(items) > 1:  # one of them is the culprit: halve until it stands alone
                 middle = len(items) // 2
@@ -94,13 +95,18 @@ class Runner:
         if not isinstance(answer, Mapping):
             name = type(self._model).__name__
             return Outcome(item.number, error=f"{name}.predict gave a {type(answer).__name__}, not a mapping")
+        session_vars = {name: answer[name] for name in self._endpoint.session_vars if name in answer}
         try:
             outputs = self._endpoint.dump_outputs(answer)
+            json.dumps(session_vars, allow_nan=False, ensure_ascii=False).encode()
         except OutputError as error:
-            return Outcome(item.number, error=str(error))
-        session_vars = {name: answer[name] for name in self._endpoint.session_vars if name in answer}
+            return Outcome(item.number, error=_text(error))
+        except (TypeError, ValueError) as error:
+            return Outcome(item.number, error=f"a session variable is not JSON: {_text(error)}")
         return Outcome(item.number, outputs=outputs, session_vars=session_vars)
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Give an error as text that UTF-8 can carry: a file name in it may hold halves of surrogate pairs."""
+    name = "" if isinstance(error, ModelError | OutputError) else type(error).__name__
+    return ": ".join(filter(None, [name, str(error)])).encode("utf-8", "backslashreplace").decode()

@@ -74,7 +74,8 @@ class Table:
 
     def in_phase(self, *phases: Phase) -> list[Run]:
         """List the runs in these phases, oldest first."""
-        return [run for run in self._runs.values() if run.phase in phases]
+        runs = list(self._runs.values())  # in one step: other threads ask too
+        return [run for run in runs if run.phase in phases]
 
     def arrive(self, delivery: int, job: Job) -> Run | None:
         """Take a delivery.

@@ -145,6 +145,9 @@ def test_job_that_runs_elsewhere_may_not_run_here_until_its_lease_ends(store, re
     store.add(job(), 10)
     store.start([job()], "w1@h#1", 5.0)
     assert 8 <= store.claim(["a"], "w2@h#1")[0].wait <= 10
+    store.cancel("a")
+    assert not store.claim(["a"], "w2@h#1")[0].canceled  # it runs there
+    redis_server.client().hdel("job:a", "canceled")
     redis_server.client().hset("job:a", "lease", 1)
     assert store.claim(["a"], "w2@h#1")[0] == Claim(JobState.PROCESSING, deaths=1)
 
@@ -154,6 +157,38 @@ def test_worker_that_was_restarted_under_its_name_takes_its_jobs_at_once(store):
     store.start([job()], "w1@h#1", 5.0)
     assert store.claim(["a"], "w1@h#2")[0] == Claim(JobState.PROCESSING, deaths=1)
     assert store.claim(["a"], "w1@h#2")[0] == Claim(JobState.PROCESSING, deaths=1)
+
+
+def test_only_a_worker_that_ran_the_job_counts_as_having_died_with_it(store, redis_server):
+    store.add(job(), 10)
+    store.start([job()], "w0@h#1", 5.0)
+    for n in (1, 2, 3):
+        redis_server.client().hset("job:a", "lease", 1)
+        assert store.claim(["a"], f"w{n}@h#1")[0].deaths == 1
+
+
+def test_job_that_was_given_back_is_canceled_at_once_and_blames_nobody(store):
+    store.add(job(), 10)
+    store.add(job("b"), 10)
+    store.claim(["a", "b"], "w#1")
+    store.start([job("b")], "w#1", 5.0)
+    store.release(["a", "b"], "w#1")
+    assert store.cancel("a") is JobState.CANCELED
+    assert store.claim(["b"], "w2#1")[0] == Claim(JobState.PROCESSING)
+
+
+def test_canceled_job_is_remembered_as_long_as_its_message_may_come(store, redis_server):
+    store.add(job(deadline=time.time() + 3600, result_lifetime=1.0), 10)
+    store.cancel("a")
+    assert redis_server.client().ttl("job:a") > 3600
+
+
+def test_outcome_that_is_dropped_leaves_the_session_alone(store):
+    one = job(session="s1")
+    store.add(one, 10)
+    store.cancel("a")
+    assert store.finish([(one, done(one), {"counter": 9})]) == [False]
+    assert store.session_vars("s1", "echo") == {}
 
 
 def test_scripts_are_loaded_again_after_the_server_forgot_them(store, redis_server):

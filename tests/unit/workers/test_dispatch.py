@@ -69,6 +69,7 @@ class FakeStore:
     def __init__(self):
         self.down = False
         self.records, self.log, self.known, self.canceled = {}, [], {}, set()
+        self.ended, self.released = set(), []
 
     def _check(self):
         if self.down:
@@ -84,7 +85,12 @@ class FakeStore:
 
     def start(self, jobs, worker, now):
         self._check()
+        jobs = list(jobs)
         self.log += [("start", job.id) for job in jobs]
+        return [job.id not in self.ended for job in jobs]
+
+    def release(self, ids, holder):
+        self.released += ids
 
     def report(self, progress):
         self._check()
@@ -393,3 +399,50 @@ def test_job_with_which_three_workers_died_is_failed(desk):
     d.store.known["a"] = Claim(JobState.PROCESSING, deaths=3)
     d.arrive(1, "a")
     assert "3 workers died" in d.answered()[0].error and d.host.heard.empty()
+
+
+def test_job_that_had_ended_when_it_started_is_stopped(desk):
+    d = desk()
+    d.store.ended.add("a")
+    d.arrive(1, "a")
+    (item,) = d.items(1)
+    d.host.say(Started([item.number], 5.0))
+    assert d.host.next(Cancel).numbers == [item.number]
+
+
+def test_what_was_not_started_is_given_back_at_the_end(desk):
+    d = desk()
+    d.arrive(1, "a")
+    d.items(1)
+    d.dispatcher.shutdown()
+    d.dispatcher.join(WAIT)
+    assert d.store.released == ["a"]
+
+
+def test_hosts_that_die_one_after_the_other_with_nothing_done_end_the_worker(desk, monkeypatch):
+    monkeypatch.setattr("workers.keeper.RESPAWN", (0.0,))
+    d = desk()
+    for _ in range(12):
+        d.host.say(Died("exit status 1"))
+        if not d.dispatcher.is_alive():
+            break
+        try:
+            d.host = d.hosts.get(timeout=1)
+        except queue.Empty:
+            break
+    assert isinstance(d.answered()[0], Fatal) and "one model host after the other" in d.dispatcher.failure
+
+
+def test_job_whose_record_was_forgotten_lapses_if_it_is_late(desk):
+    d = desk()
+    d.store.known["a"] = Claim(None)
+    d.arrive(1, "a", deadline=1.0)
+    assert d.answered()[0].state is JobState.LAPSED
+
+
+def test_shutdown_does_not_wait_for_a_new_host_that_loads(desk):
+    d = desk()
+    d.host.say(Died("killed by SIGSEGV"))
+    host = d.next_host()
+    d.dispatcher.shutdown()
+    assert host.killed.wait(WAIT)

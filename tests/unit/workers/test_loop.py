@@ -97,3 +97,12 @@ def test_stop_finishes_the_running_batch_and_drops_the_rest(running):
     assert running.next(Dropped).numbers == [2]
     running.thread.join(WAIT)
     assert not running.thread.is_alive()
+
+
+def test_job_of_an_endpoint_that_is_gone_fails_and_the_loop_goes_on(running):
+    running.loop.deliver(Jobs([Item(1, "job1", "gone", {})]))
+    (outcome,) = running.next(Done).outcomes
+    assert "no model for endpoint gone" in outcome.error
+    running.jobs(2)
+    assert running.next(Started).numbers == [2]
+    running.finish_batch()

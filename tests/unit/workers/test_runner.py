@@ -141,3 +141,21 @@ def test_cost_is_the_model_s_and_a_model_that_cannot_tell_gets_the_job_alone(end
     runner = Runner(endpoint, Costly())
     assert runner.cost(Item(1, "job", "probe", {"text": "four"})) == 4
     assert runner.cost(Item(1, "job", "probe", {})) == float("inf")
+
+
+def test_error_text_that_utf_8_cannot_carry_is_escaped(endpoint):
+    class Bad(Model):
+        def predict(self, jobs):
+            raise OSError("no file caf\udce9")
+
+    (outcome,) = run(endpoint, ["a"], Bad())
+    assert outcome.error == "OSError: no file caf\\udce9"
+
+
+def test_session_variable_that_is_no_json_fails_its_job(endpoint):
+    class Bad(Model):
+        def predict(self, jobs):
+            return [{"text": "x", "counter": object()} for _ in jobs]
+
+    (outcome,) = run(endpoint, ["a"], Bad())
+    assert "session variable" in outcome.error
