@@ -107,6 +107,11 @@ def session_key(session: str, endpoint: str) -> str:
     return f"session:{session}:{endpoint}"
 
 
+def worker_of(holder: str) -> str:
+    """Give the worker's name out of what the store calls its process: the name, `#`, a random part."""
+    return holder.rpartition("#")[0]
+
+
 def workers_key(queue: str) -> str:
     """Name the list of workers of a queue."""
     return f"workers:{queue}"

@@ -40,6 +40,7 @@ from tasks.records import (
     session_key,
     status,
     waiting_key,
+    worker_of,
     workers_key,
 )
 
@@ -229,8 +230,8 @@ class JobStore:
             job_ids: the jobs.
             holder: this process: the worker's name, `#`, and what no other process has.
         """
-        name = holder.rpartition("#")[0]
-        answers = self._run([(scripts.CLAIM, [job_key(i)], [holder, name, LEASE]) for i in job_ids])
+        args = [holder, worker_of(holder), LEASE]
+        answers = self._run([(scripts.CLAIM, [job_key(i)], args) for i in job_ids])
         return [
             Claim(JobState(state) if state else None, bool(canceled), float(wait), int(deaths))
             for state, canceled, wait, deaths in answers
@@ -246,7 +247,7 @@ class JobStore:
         Returns:
             For each: whether it was still to be done.
         """
-        worker = holder.rpartition("#")[0]
+        worker = worker_of(holder)
         calls: list[Call] = []
         for job in jobs:
             fields = {**identity(job), "started": now, "worker": worker, "holder": holder, "runner": holder}

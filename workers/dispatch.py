@@ -409,4 +409,4 @@ class Dispatcher(threading.Thread):
         try:
             action()
         except StoreUnavailable as error:
-            logger.debug("not announced: %s", error)
+            logger.debug("the store was not told: %s", error)

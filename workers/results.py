@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, JobState, Progress, Result
+from tasks.records import worker_of
 from tasks.store import JobStore
 from workers.messages import Outcome
 from workers.progress import Throttle
@@ -55,7 +56,7 @@ class Recorder:
 
     def __init__(self, store: JobStore, holder: str, abort: threading.Event) -> None:
         self._store, self._holder, self._abort = store, holder, abort
-        self._worker = holder.rpartition("#")[0]
+        self._worker = worker_of(holder)
         self._throttle = Throttle()
         self._running: dict[int, Run] = {}
         self._starts: list[Run] = []
@@ -83,15 +84,14 @@ class Recorder:
 
     def ended(self, run: Run, result: Result, session_vars: dict[str, Any] | None = None) -> None:
         """Take the outcome of a run."""
-        if (held_back := self._throttle.forget(run.number)) is not None:
+        if (held_back := self.forget(run)) is not None:
             self._last_words.append((run.job, held_back))
-        self.forget(run)
         self._results.append((run, result, session_vars or {}))
 
-    def forget(self, run: Run) -> None:
-        """Take no more progress of a run that is over, or begins anew."""
+    def forget(self, run: Run) -> Progress | None:
+        """End the progress of a run that is over, or begins anew; gives what was still held back."""
         self._running.pop(run.number, None)
-        self._throttle.forget(run.number)
+        return self._throttle.forget(run.number)
 
     def result(self, run: Run, outcome: Outcome, now: float) -> Result:
         """Give the result that an outcome means; `now` in seconds since 1970."""
