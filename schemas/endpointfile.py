@@ -25,7 +25,7 @@ RESERVED_NAMES = frozenset(_RESERVED_NAMES.split())
 """Words that already have a meaning as the first part of a URL's path."""
 METHODS = ("GET", "POST")
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-QUEUE_NAME = re.compile(r"(?!amq\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+QUEUE_NAME = re.compile(r"(?!amq\.)(?!.*\.(?:high|bulk)$)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 MODEL_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
@@ -102,7 +102,10 @@ def _read_worker_table(table: Table, inputs: object) -> dict[str, Any]:
         "queue",
         "job_type",
         pattern=QUEUE_NAME,
-        form='a queue\'s name: letters, digits, _, . and -, at most 128 characters, not starting "amq."',
+        form=(
+            "a queue's name: letters, digits, _, . and -, at most 128 characters, "
+            'not starting "amq." and not ending ".high" or ".bulk"'
+        ),
     )
     if not {"queue", "job_type"} & table.values.keys():
         table.report(

@@ -1,7 +1,8 @@
 """The one Celery app: queues, routes, acks and the pool.
 
 One task for each endpoint, `infer.<endpoint>`, so that Flower and the routes speak of models; one
-queue for each kind of worker. Both sides build the same app from the same settings and endpoints.
+queue for each kind of worker, and two beside it for its jobs of high and of bulk priority: what waits in
+one queue cannot be overtaken. Both sides build the same app from the same settings and endpoints.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from schemas import Endpoint
+from tasks.jobs import Priority
 from tasks.settings import Settings
 
 EXCHANGE = Exchange("stoker", type="direct", durable=True)
@@ -32,7 +34,9 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
     celery.conf.update(
         accept_content=["json"],
         task_serializer="json",
-        task_queues=[task_queue(name) for name in sorted({e.queue for e in endpoints.values()})],
+        task_queues=[
+            task_queue(queue, p) for queue in sorted({e.queue for e in endpoints.values()}) for p in Priority
+        ],
         task_routes={e.task_name: {"queue": e.queue} for e in endpoints.values()},
         task_create_missing_queues=False,
         task_ignore_result=True,  # results are stored by workers/results.py, one pipeline per batch
@@ -55,8 +59,23 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
     return celery
 
 
-def task_queue(name: str) -> Queue:
-    """Give the durable queue `name`: a quorum queue on RabbitMQ, a plain list on Redis."""
+def queue_name(queue: str, priority: Priority) -> str:
+    """Name the broker's queue for jobs of this priority in model queue `queue`."""
+    return queue if priority is Priority.NORMAL else f"{queue}.{priority}"
+
+
+def model_queue(name: str) -> str:
+    """Give the model queue that the broker's queue `name` belongs to."""
+    queue, _, suffix = name.rpartition(".")
+    return queue if queue and suffix in (Priority.HIGH, Priority.BULK) else name
+
+
+def task_queue(queue: str, priority: Priority = Priority.NORMAL) -> Queue:
+    """Give the broker's queue for jobs of this priority in model queue `queue`.
+
+    It is durable: a quorum queue on RabbitMQ, a plain list on Redis.
+    """
+    name = queue_name(queue, priority)
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,

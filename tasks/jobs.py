@@ -30,6 +30,14 @@ class JobState(StrEnum):
         return self not in (JobState.QUEUED, JobState.PROCESSING)
 
 
+class Priority(StrEnum):
+    """Which of the waiting jobs go first. None starves: the lower ones only wait longer."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One accepted request: all that a worker needs to run it.
@@ -45,6 +53,7 @@ class Job:
         result_lifetime: how long its result stays readable, in seconds.
         reply_to: channel of the API process that waits for the result.
         session: id of the client's session, if the endpoint has session variables.
+        priority: which jobs it lets go first.
     """
 
     id: str
@@ -57,6 +66,7 @@ class Job:
     result_lifetime: float
     reply_to: str | None = None
     session: str | None = None
+    priority: Priority = Priority.NORMAL
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON-ready form that travels in the Celery message."""
@@ -68,8 +78,10 @@ class Job:
 
         Raises:
             TypeError: a name is missing.
+            ValueError: there is no such priority.
         """
-        return cls(**{name: value for name, value in wire.items() if name in cls.__slots__})
+        values = {name: value for name, value in wire.items() if name in cls.__slots__}
+        return cls(**values | {"priority": Priority(values.get("priority", Priority.NORMAL))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.jobs import Job, JobState, JobStatus, Progress, Result, WorkerInfo
+from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
 
+_PRIORITY_SPAN = 1e10  # s; more than any time since 1970, so that priorities do not mix
+WAITING_SCORES = {
+    Priority.HIGH: -_PRIORITY_SPAN,
+    Priority.NORMAL: 0.0,
+    Priority.BULK: _PRIORITY_SPAN,
+}
+"""Where the scores of a priority's jobs begin in the set of waiting jobs."""
 SESSION_LIFETIME = 30 * 86400  # s; so long session variables are kept after their last change
 
 
@@ -75,6 +82,11 @@ def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:
         queue_position=0 if rank is None else rank + 1,
         result=Result.from_wire(json.loads(record["result"])) if "result" in record else None,
     )
+
+
+def waiting_score(job: Job) -> float:
+    """Give a job's place among those that wait: by priority, then by age."""
+    return WAITING_SCORES[job.priority] + job.accepted
 
 
 def is_late(record: dict[str, str], now: float) -> bool:

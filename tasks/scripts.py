@@ -18,7 +18,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[2], string.sub(KEYS[1], 5))
 return 1
 """
-"""job, waiting; limit, accepted, lifetime, fields... -> 1, or 0 if the queue is full."""
+"""job, waiting; limit, score, lifetime, fields... -> 1, or 0 if the queue is full."""
 
 CLAIM = (
     _TERMINAL

@@ -2,7 +2,7 @@
 
     key                      type     what                                    lifetime
     job:<id>                 hash     state, times, progress, result          a week; then result_lifetime
-    waiting:<queue>          zset     ids of waiting jobs by time of arrival  -
+    waiting:<queue>          zset     ids of waiting jobs by priority and age -
     session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
     replies:<process>        channel  "<job id> <result JSON>"                -
@@ -28,6 +28,7 @@ from tasks import scripts
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.jobs import Job, JobState, JobStatus, Progress, Result, WorkerInfo
 from tasks.records import (
+    WAITING_SCORES,
     canceled,
     dumps,
     ending,
@@ -40,6 +41,7 @@ from tasks.records import (
     session_key,
     status,
     waiting_key,
+    waiting_score,
     worker_of,
     workers_key,
 )
@@ -143,7 +145,7 @@ class JobStore:
             "reply_to": job.reply_to or "",
         }
         keys = [job_key(job.id), waiting_key(job.queue)]
-        args = [max_queue_length, job.accepted, UNFINISHED_LIFETIME, *flat(fields)]
+        args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, *flat(fields)]
         with _translated():
             if self._add(keys=keys, args=args):
                 return
@@ -185,10 +187,12 @@ class JobStore:
             return int(self._redis.zcard(waiting_key(queue)))
 
     def lapse(self, queue: str, now: float) -> None:
-        """End the oldest waiting jobs of `queue` whose deadline has passed."""
+        """End the oldest waiting jobs of `queue`, of each priority, whose deadline has passed."""
         with _translated():
-            ids = self._redis.zrange(waiting_key(queue), 0, SWEEP - 1)
             pipeline = self._redis.pipeline(transaction=False)
+            for start in WAITING_SCORES.values():
+                pipeline.zrange(waiting_key(queue), start, start + now, byscore=True, offset=0, num=SWEEP)
+            ids = [job_id for oldest in pipeline.execute() for job_id in oldest]
             for job_id in ids:
                 pipeline.hgetall(job_key(job_id))
             records = list(zip(ids, pipeline.execute(), strict=True))

@@ -12,8 +12,9 @@ from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from schemas import Endpoint
+from tasks.celery import queue_name
 from tasks.errors import BrokerUnavailable
-from tasks.jobs import Job
+from tasks.jobs import Job, Priority
 from tasks.store import JobStore
 
 ATTEMPTS = 3
@@ -31,6 +32,7 @@ def submit(
     job_id: str | None = None,
     reply_to: str | None = None,
     session: str | None = None,
+    priority: Priority = Priority.NORMAL,
 ) -> Job:
     """Accept a job: record it as waiting, then publish it durably.
 
@@ -46,6 +48,7 @@ def submit(
         job_id: a UUID; default: a new one.
         reply_to: channel to publish the result on.
         session: id of the client's session.
+        priority: which jobs it lets go first.
 
     Raises:
         QueueFull: the endpoint's queue is full.
@@ -64,6 +67,7 @@ def submit(
         result_lifetime=endpoint.result_lifetime,
         reply_to=reply_to,
         session=session,
+        priority=priority,
     )
     store.add(job, endpoint.max_queue_length)
     try:
@@ -96,6 +100,7 @@ def _publish_by(producer: Producer, task: Task, job: Job) -> None:
         task.apply_async(
             (job.to_wire(),),
             task_id=job.id,
+            queue=queue_name(job.queue, job.priority),
             producer=producer,
             retry=False,
             timeout=CONFIRM_WITHIN,

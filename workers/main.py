@@ -9,7 +9,7 @@ from celery import Celery
 from celery.signals import celeryd_init, setup_logging
 
 from schemas import Endpoint, EndpointFileError, load_endpoints
-from tasks.celery import create_celery
+from tasks.celery import create_celery, model_queue
 from tasks.errors import SettingsError
 from tasks.settings import Settings
 
@@ -37,16 +37,16 @@ def build_app() -> Celery:
 
 
 def served(endpoints: dict[str, Endpoint], queues: set[str]) -> list[Endpoint]:
-    """List the endpoints whose jobs a worker of `queues` runs, by name."""
+    """List the endpoints whose jobs a worker of these model queues runs, by name."""
     return [e for _, e in sorted(endpoints.items()) if e.queue in queues and e.model is not None]
 
 
 def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) -> None:
-    """Let the worker hold two full batches: the one that runs and the next."""
+    """Let the worker hold two full batches of each priority: the one that runs and the next."""
     endpoints = instance.app.stoker_endpoints
     names = options.get("queues") or []
     names = names.split(",") if isinstance(names, str) else list(names)
-    mine = served(endpoints, set(names) or {e.queue for e in endpoints.values()})
+    mine = served(endpoints, {model_queue(name) for name in names} or {e.queue for e in endpoints.values()})
     # An event that is lost costs a line in Flower; waiting for its confirm would hold up the loop.
     conf.broker_transport_options = {**conf.broker_transport_options, "confirm_publish": False}
     if options.get("concurrency") is None:

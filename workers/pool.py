@@ -19,8 +19,9 @@ from celery.platforms import EX_FAILURE
 from celery.worker import state
 from celery.worker.request import Request
 
+from tasks.celery import model_queue, task_queue
 from tasks.errors import StokerError
-from tasks.jobs import Job, JobState, WorkerInfo
+from tasks.jobs import Job, JobState, Priority, WorkerInfo
 from tasks.store import JobStore
 from workers.dispatch import Dispatcher
 from workers.events import Answer, Fatal
@@ -42,7 +43,7 @@ class BatchPool(BasePool):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         settings, endpoints = self.app.stoker_settings, self.app.stoker_endpoints
-        self._queues = list(self.app.amqp.queues.consume_from)
+        self._queues = self._select_queues()
         self._requests: dict[int, Request] = {}
         self._last_delivery = 0
         self._answers: deque[Answer | Fatal] = deque()
@@ -63,6 +64,16 @@ class BatchPool(BasePool):
             info,
             self._queues,
         )
+
+    def _select_queues(self) -> list[str]:
+        """Consume all priorities of the queues that were named; gives the model queues."""
+        queues = self.app.amqp.queues
+        named = list(queues.consume_from)
+        for name in named:
+            if model_queue(name) == name:
+                for priority in Priority:
+                    queues.select_add(task_queue(name, priority))
+        return sorted({model_queue(name) for name in named})
 
     # -- Celery's life cycle
 
@@ -131,7 +142,7 @@ class BatchPool(BasePool):
         request: Request = options["accept_callback"].__self__
         try:
             job = Job.from_wire(request.args[0])
-        except (IndexError, TypeError, AttributeError) as error:
+        except (IndexError, TypeError, AttributeError, ValueError) as error:
             logger.error("task %s[%s] holds no job (%s): dead-lettered", request.name, request.id, error)
             state.task_ready(request)
             request.reject(requeue=False)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tasks.errors import QueueFull, StoreUnavailable
-from tasks.jobs import Job, JobState, Progress, Result, WorkerInfo
+from tasks.jobs import Job, JobState, Priority, Progress, Result, WorkerInfo
 from tasks.records import estimate
 from tasks.replies import ReplyListener
 from tasks.store import Claim, JobStore
@@ -44,6 +44,12 @@ def test_waiting_jobs_have_positions_in_the_order_of_arrival(store):
     ]
 
 
+def test_higher_priority_stands_before_what_came_earlier(store):
+    for n, priority in enumerate([Priority.BULK, Priority.NORMAL, Priority.HIGH, Priority.HIGH]):
+        store.add(job(f"{n}", accepted=1000.0 + n, priority=priority), 10)
+    assert [s.queue_position for s in store.get_many("0123")] == [4, 3, 1, 2]
+
+
 def test_full_queue_refuses_and_records_nothing(store):
     store.add(job("a"), 1)
     with pytest.raises(QueueFull, match="max length 1"):
@@ -51,8 +57,9 @@ def test_full_queue_refuses_and_records_nothing(store):
     assert store.get("b") is None and store.queue_length("echo_cpu") == 1
 
 
-def test_lapsed_jobs_make_room_in_a_full_queue(store):
-    store.add(job("old", accepted=1.0, deadline=2.0), 1)
+@pytest.mark.parametrize("priority", Priority)
+def test_lapsed_jobs_make_room_in_a_full_queue(store, priority):
+    store.add(job("old", accepted=1.0, deadline=2.0, priority=priority), 1)
     store.add(job("new"), 1)
     assert store.get("old").state is JobState.LAPSED
     assert store.get("new").state is JobState.QUEUED

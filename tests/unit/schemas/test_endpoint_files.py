@@ -283,6 +283,7 @@ def test_a_wrong_value_in_endpoint_is_an_error(tmp_path: Path, key: str, line: s
         ("queue", 'queue = "a"\njob_type = "b"'),
         ("queue", 'queue = "a,b"'),
         ("queue", 'queue = "amq.a"'),
+        ("queue", 'queue = "a.high"'),
         ("queue", "job_type = 3"),
         ("model", 'queue = "a"\nmodel = "workers.models.it"'),
         ("max_batch_size", 'queue = "a"\nmax_batch_size = 0'),
