@@ -38,6 +38,9 @@ class Endpoint:
         group_by: inputs that must be equal in all jobs of a batch.
         max_batch_cost: what the jobs of a batch may cost together, by the model's `cost`; None: no limit.
         max_runtime: seconds after which a batch counts as hung.
+        max_load_time: seconds after which a model host that still loads counts as hung.
+        max_jobs_per_host: jobs after which a model host is replaced by a fresh one; None: never.
+        max_memory: bytes; a model host that holds more is replaced; None: whatever it holds.
         authorization_keys: name of a client -> its API key. Secret: left out of the text form.
         provide_worker_meta_data: whether results name the worker.
         client_request_limit: requests that one client may have open; None: any number.
@@ -68,6 +71,9 @@ class Endpoint:
     group_by: tuple[str, ...]
     max_batch_cost: float | None
     max_runtime: float
+    max_load_time: float
+    max_jobs_per_host: int | None
+    max_memory: float | None
     authorization_keys: Mapping[str, str] = field(repr=False)
     provide_worker_meta_data: bool
     client_request_limit: int | None

@@ -121,6 +121,9 @@ def _read_worker_table(table: Table, inputs: object) -> dict[str, Any]:
         "group_by": _read_group_by(table, inputs),
         "max_batch_cost": table.number("max_batch_cost", above=0),
         "max_runtime": table.number("max_runtime", default=600, above=0),
+        "max_load_time": table.number("max_load_time", default=1800, above=0),
+        "max_jobs_per_host": table.integer("max_jobs_per_host", at_least=1),
+        "max_memory": table.number("max_memory", above=0),
     }
     # AIME's words for its own workers.
     table.ignore("auth_key", "request_timeout")

@@ -7,6 +7,7 @@ decisions are made here, one after another, and whatever may block (Redis, spawn
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -16,37 +17,33 @@ from dataclasses import replace
 
 from schemas import Endpoint
 from tasks.errors import StoreUnavailable
-from tasks.jobs import Job, JobState, Progress, WorkerInfo
-from tasks.records import canceled, lapsed
+from tasks.jobs import Job, JobState, WorkerInfo
 from tasks.store import Claim, JobStore
 from workers.events import Answer, Arrived, CancelAsked, ConnectionLost, Event, Fatal, Shutdown
 from workers.host import Host
 from workers.keeper import Keeper
 from workers.messages import (
-    Cancel,
     Died,
     Done,
     Dropped,
     FromHost,
-    Item,
-    Jobs,
+    Leaving,
     LoadFailed,
-    Outcome,
     Ready,
-    Recall,
     Report,
+    Returned,
     Started,
 )
+from workers.overseer import Overseer
 from workers.results import Aborted, Recorder, until_stored
 from workers.table import Phase, Run, Table
-from workers.verdict import Cause, judge
+from workers.verdict import Cause
 
 logger = logging.getLogger(__name__)
 
 ANNOUNCE = 5.0  # s between two signs of life in the store
 TEND = 0.5  # s between two looks at the jobs that are held: renew their lease, see who was canceled
 MAX_DEATHS = 3  # workers that may die while they run a job before it is failed
-PACE = 0.1  # weight of the newest batch in the mean time per job
 
 
 class Dispatcher(threading.Thread):
@@ -80,13 +77,13 @@ class Dispatcher(threading.Thread):
         self._holder = f"{info.name}#{uuid.uuid4().hex}"
         self._recorder = Recorder(store, self._holder, self.abort)
         self._info, self._queues = info, queues
-        self._keeper = Keeper(spawn, self._inbox.put)
+        max_load_time = sum(e.max_load_time for e in endpoints.values()) or math.inf
+        self._keeper = Keeper(spawn, self._inbox.put, max_load_time)
+        self._overseer = Overseer(self._table, self._keeper, self._recorder)
         self._announce_at = 0.0
-        self._tend_at: float | None = None
+        self._tend_at = math.inf
         self._stopping = False
-        self._pace = 0.0
         self._claims: list[Run] = []
-        self._sends: list[Run] = []
         self._elsewhere: list[tuple[float, Run]] = []  # to be claimed again, since another worker runs them
 
     # -- from other threads
@@ -121,7 +118,7 @@ class Dispatcher(threading.Thread):
     @property
     def running(self) -> int:
         """Number of jobs on the model; a snapshot."""
-        return len(self._table.in_phase(Phase.STARTED))
+        return len(self._table.running)
 
     # -- the thread
 
@@ -163,34 +160,40 @@ class Dispatcher(threading.Thread):
             pass
 
     def _timeout(self) -> float:
-        dues = [
+        due = min(
             self._announce_at,
+            self._tend_at,
             self._recorder.next_due(),
             self._keeper.next_due(),
-            self._tend_at,
+            self._overseer.next_due(),
             *(due for due, _ in self._elsewhere),
-        ]
-        return max(0.0, min(due for due in dues if due is not None) - time.monotonic())
+        )
+        return max(0.0, due - time.monotonic())
 
     def _handle(self, event: Event | FromHost) -> None:
         match event:
             case Arrived():
                 self._on_arrived(event)
             case Started():
-                self._on_started(event)
+                for run in self._overseer.started(event):
+                    for delivery in run.deliveries:
+                        self._reply(Answer(delivery, started=True))
             case Report():
-                run = self._table.get(event.number)
-                if run is not None and run.phase is Phase.STARTED:
-                    self._recorder.reported(run, Progress(event.percent, event.outputs), time.monotonic())
+                self._overseer.reported(event)
             case Done():
-                self._on_done(event)
+                self._overseer.done(event)
             case Dropped():
-                self._on_dropped(event)
+                self._overseer.dropped(event)
+            case Returned():
+                self._overseer.returned(event)
             case CancelAsked():
-                if run := self._table.of_job(event.job_id):
-                    self._cancel(run)
+                if canceled := self._table.of_job(event.job_id):
+                    self._overseer.cancel(canceled)
             case ConnectionLost():
-                self._on_connection_lost()
+                self._overseer.connection_lost()
+            case Leaving():
+                logger.info("model host %d is replaced: %s", self.host_pid, event.reason)
+                self._keeper.leaves()
             case Died():
                 self._on_died(event)
             case Ready():
@@ -205,121 +208,36 @@ class Dispatcher(threading.Thread):
             run.canceled = event.canceled
             self._claims.append(run)
         elif event.canceled and (run := self._table.of_job(event.job.id)):
-            self._cancel(run)
-
-    def _on_dropped(self, event: Dropped) -> None:
-        for number in event.numbers:
-            if run := self._table.dropped(number):
-                if run.canceled:
-                    self._end_canceled(run)
-                else:
-                    self._sends.append(run)
-
-    def _cancel(self, run: Run) -> None:
-        """Stop a run: before it starts if that can be, by its model if not, by force if it must be."""
-        if run.canceled:
-            return
-        run.canceled = True
-        if run in self._sends:
-            self._sends.remove(run)
-            self._end_canceled(run)
-        elif run.phase is Phase.SENT:
-            self._keeper.send(Recall([run.number]))
-        elif run.phase is Phase.STARTED:
-            self._stop_running(run)
-
-    def _stop_running(self, run: Run) -> None:
-        self._keeper.send(Cancel([run.number]))
-        self._keeper.cancel_asked()
-
-    def _end_canceled(self, run: Run) -> None:
-        if self._table.ended(run.number):
-            self._recorder.ended(run, replace(canceled(run.job, time.time()), started=run.started))
-
-    def _on_connection_lost(self) -> None:
-        recalled = set(self._table.connection_lost())
-        for run in [run for run in self._sends if run.number in recalled]:  # the host has not seen these
-            self._sends.remove(run)
-            recalled.remove(run.number)
-            self._table.dropped(run.number)
-        if recalled:
-            self._keeper.send(Recall(sorted(recalled)))
+            self._overseer.cancel(run)
 
     def _on_ready(self, event: Ready) -> None:
         logger.info("model host %d is ready after %.1f s", self.host_pid, event.load_time)
         self._info = replace(self._info, description={**self._info.description, **event.description})
         self._announce_at = 0.0
-        self._keeper.ready = True
+        self._keeper.loaded()
         self.ready.set()
-
-    def _on_started(self, event: Started) -> None:
-        runs = self._table.started(event.numbers, event.at)
-        self._recorder.started(runs)
-        if runs:
-            self._keeper.batch_started(max(self._endpoints[run.job.endpoint].max_runtime for run in runs))
-        for run in runs:
-            if run.canceled:  # the recall came too late
-                self._stop_running(run)
-            for delivery in run.deliveries:
-                self._reply(Answer(delivery, started=True))
-
-    def _on_done(self, event: Done) -> None:
-        size = len(event.outcomes)
-        self._keeper.batch_done()
-        self._pace += (event.run_time / size - self._pace) * (PACE if self._pace else 1.0)
-        failed = sum(outcome.error is not None for outcome in event.outcomes)
-        logger.info("batch of %d in %.1f ms, %d failed", size, event.run_time * 1000, failed)
-        for outcome in event.outcomes:
-            self._end(outcome, event.at)
-
-    def _end(self, outcome: Outcome, now: float) -> None:
-        run = self._table.get(outcome.number)
-        if run is not None and run.canceled:
-            self._end_canceled(run)
-        elif run := self._table.ended(outcome.number):
-            self._recorder.ended(run, self._recorder.result(run, outcome, now), outcome.session_vars)
-
-    def _fail(self, run: Run, error: str) -> None:
-        self._end(Outcome(run.number, error=error), time.time())
 
     def _on_died(self, event: Died) -> None:
         cause = self._keeper.died()
         if self._stopping:
             self._keeper.stop()
             return
-        if self.failure is None and not self.ready.is_set():
-            self.failure = f"the model host died while it loaded its models: {event.reason}"
-        if self.failure is None and self._keeper.hopeless:
-            self.failure = f"one model host after the other died, the last one: {event.reason}"
+        self.failure = self.failure or self._hopeless(event, cause)
         if self.failure:
             self._reply(Fatal(self.failure))
             self._on_shutdown()
             self.ready.set()
-            return
-        running, waiting = self._table.host_died()
-        verdict = judge(running, cause)
-        reason = {
-            Cause.ITSELF: f"the model host died ({event.reason})",
-            Cause.TIMEOUT: "the batch ran longer than max_runtime and was killed",
-            Cause.CANCEL: "the model host was killed, since a canceled job did not stop",
-        }[cause]
-        logger.error(
-            "%s with %d jobs running: %d run again, %d of them alone, %d fail; %d wait for the next host",
-            reason,
-            len(running),
-            len(verdict.again) + len(verdict.alone),
-            len(verdict.alone),
-            len(verdict.failed),
-            len(waiting),
-        )
-        for run in verdict.again + verdict.alone:
-            self._recorder.forget(run)
-        for run in verdict.failed:
-            self._fail(run, f"Job ended with its process: {reason}")
-        for run in [*verdict.canceled, *(run for run in waiting if run.canceled)]:
-            self._end_canceled(run)
-        again = [self._table.retry(run, alone=run in verdict.alone) for run in verdict.alone + verdict.again]
-        self._sends += [run for run in again + waiting if run and not run.canceled]
+        else:
+            self._overseer.died(event, cause)
+
+    def _hopeless(self, event: Died, cause: Cause) -> str | None:
+        """Say why the worker cannot go on; None if it can."""
+        why = "it did not load in max_load_time" if cause is Cause.LOADING else event.reason
+        if not self.ready.is_set():
+            return f"the model host died while it loaded its models: {why}"
+        if self._keeper.hopeless:
+            return f"one model host after the other died, the last one: {why}"
+        return None
 
     def _on_shutdown(self) -> None:
         self._stopping = True
@@ -331,14 +249,14 @@ class Dispatcher(threading.Thread):
         now = time.monotonic()
         self._keeper.act(now)
         self._claim(now)
-        self._send()
+        self._overseer.act(now, self._stopping)
         for run, result in self._recorder.write(time.monotonic()):
             for delivery in self._table.stored(run.number):
                 self._reply(Answer.of(delivery, result))
         refused, self._recorder.refused = self._recorder.refused, []
         for run in refused:
             if run.phase is Phase.STARTED:
-                self._cancel(run)
+                self._overseer.cancel(run)
         self._tend(now)
         if self._announce_at <= now:
             self._announce_at = now + ANNOUNCE
@@ -367,42 +285,31 @@ class Dispatcher(threading.Thread):
         if not send:
             return
         if run.canceled:
-            self._end_canceled(run)
+            self._overseer.end_canceled(run)
         elif claim.state is not JobState.PROCESSING and time.time() > run.job.deadline:
-            self._table.ended(run.number)
-            self._recorder.ended(run, lapsed(run.job, time.time()))
+            self._overseer.lapse(run)
         elif claim.deaths >= MAX_DEATHS:
-            self._fail(run, f"{claim.deaths} workers died while they ran this job")
+            self._overseer.fail(run, f"{claim.deaths} workers died while they ran this job")
         elif run.job.endpoint not in self._endpoints:
-            self._fail(run, f"This worker has no model for endpoint {run.job.endpoint}")
+            self._overseer.fail(run, f"This worker has no model for endpoint {run.job.endpoint}")
         else:
-            self._sends.append(run)
+            self._overseer.send(run)
 
     def _tend(self, now: float) -> None:
         """Renew the lease on what this worker holds, and see what was canceled."""
-        held = self._table.in_phase(Phase.SENT, Phase.STARTED)
-        if not held:
-            self._tend_at = None
-        elif self._tend_at is None:
-            self._tend_at = now + TEND
-        elif self._tend_at <= now:
-            self._tend_at = now + TEND
-            ids = [run.job.id for run in held]
-            for job_id in until_stored(lambda: self._store.tend(ids, self._holder), self.abort):
-                if run := self._table.of_job(job_id):
-                    self._cancel(run)
-
-    def _send(self) -> None:
-        if not self._sends or not self._keeper.alive or self._stopping:
+        if now < self._tend_at < math.inf:
             return
-        items = [Item(r.number, r.job.id, r.job.endpoint, r.job.inputs, r.alone) for r in self._sends]
-        self._sends = []
-        self._keeper.send(Jobs(items))
+        ids = [run.job.id for run in self._table.in_phase(Phase.SENT, Phase.STARTED)]
+        due, self._tend_at = self._tend_at <= now, (now + TEND if ids else math.inf)
+        if due and ids:
+            for job_id in until_stored(lambda: self._store.tend(ids, self._holder), self.abort):
+                if canceled := self._table.of_job(job_id):
+                    self._overseer.cancel(canceled)
 
     def _announce(self) -> None:
         if not self.ready.is_set() or self._stopping:
             return
-        info = replace(self._info, running=self.running, seconds_per_job=self._pace)
+        info = replace(self._info, running=self.running, seconds_per_job=self._overseer.pace)
         self._try_store(lambda: self._store.announce(info, self._queues, time.time()))
 
     def _try_store(self, action: Callable[[], object]) -> None:

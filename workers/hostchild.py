@@ -6,29 +6,22 @@ It is started as a new program, not forked, so CUDA never meets fork; it dies wi
 from __future__ import annotations
 
 import ctypes
-import importlib
 import logging
-import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
 
-from schemas import Endpoint, EndpointFileError, load_endpoints
+from schemas import EndpointFileError, load_endpoints
 from tasks.errors import ModelLoadFailed
 from tasks.settings import Settings
+from workers.loading import build_loop, describe, load_models
 from workers.loop import ModelLoop
 from workers.main import LOG_FORMAT, served
-from workers.messages import FromHost, Item, LoadFailed, Ready, Report
-from workers.models.base import Model
-from workers.queueing import Limits
-from workers.runner import Runner
-
-logger = logging.getLogger(__name__)
+from workers.messages import FromHost, LoadFailed, Ready
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -51,72 +44,42 @@ def main(argv: Sequence[str] | None = None) -> None:
         with lock:  # a model may report from threads of its own
             connection.send(message)
 
-    began = time.monotonic()
-    runners: dict[str, Runner] = {}
-    limits: dict[str, Limits] = {}
-    loop = ModelLoop(runners, limits, emit)
     try:
-        endpoints = served(load_endpoints(settings.endpoint_folders), set(queues))
-        models = load_models(endpoints)
+        serve(settings, queues, emit, lambda loop: _listen(connection, loop))
     except (ModelLoadFailed, EndpointFileError) as error:
         emit(LoadFailed(str(error)))
         sys.exit(1)
-    for endpoint in endpoints:
-        model = models[str(endpoint.model)]
-        runners[endpoint.name] = Runner(endpoint, model, lambda *said: emit(Report(*said)), loop.is_canceled)
-        limits[endpoint.name] = Limits(
-            endpoint.max_batch_size, endpoint.max_wait, endpoint.max_batch_cost or math.inf
-        )
-    threading.Thread(target=_read, args=(connection, loop), name="reader", daemon=True).start()
-    emit(Ready(time.monotonic() - began, _describe(models)))
+
+
+def serve(
+    settings: Settings,
+    queues: Sequence[str],
+    emit: Callable[[FromHost], None],
+    listen: Callable[[ModelLoop], None],
+) -> None:
+    """Load the models of these queues and run their jobs until told to stop.
+
+    Args:
+        settings: where the endpoint files are.
+        queues: names of model queues.
+        emit: takes what the host has to say, from any thread.
+        listen: is called once with the loop, to deliver messages to it from now on.
+
+    Raises:
+        ModelLoadFailed: a model cannot be loaded.
+        EndpointFileError: an endpoint file is wrong.
+    """
+    began = time.monotonic()
+    endpoints = served(load_endpoints(settings.endpoint_folders), set(queues))
+    models = load_models(endpoints)
+    loop = build_loop(endpoints, models, emit)
+    listen(loop)
+    emit(Ready(time.monotonic() - began, describe(models)))
     loop.run()
 
 
-def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
-    """Load each model that these endpoints name, once, and warm it up with their examples.
-
-    Returns:
-        Models by their names in the endpoint files.
-
-    Raises:
-        ModelLoadFailed: with the name of the model and the reason.
-    """
-    models: dict[str, Model] = {}
-    for endpoint in endpoints:
-        name = str(endpoint.model)
-        try:
-            if name not in models:
-                model = _find(name)()
-                model.load()
-                models[name] = model
-        except Exception as error:  # the end of this host, whatever a model may raise
-            logger.debug("loading %s", name, exc_info=True)
-            reason = (
-                f"model {name} of endpoint {endpoint.name} cannot be loaded: {type(error).__name__}: {error}"
-            )
-            raise ModelLoadFailed(reason) from error
-        _warm_up(endpoint, models[name])
-    return models
-
-
-def _find(name: str) -> type[Model]:
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _warm_up(endpoint: Endpoint, model: Model) -> None:
-    if endpoint.example is None:
-        return
-    inputs = {**endpoint.default_session_vars(), **endpoint.load_inputs(endpoint.example)}
-    (outcome,) = Runner(endpoint, model).run([Item(0, "warm-up", endpoint.name, inputs)])
-    if outcome.error:
-        reason = f"model {endpoint.model} fails on the example of endpoint {endpoint.name}: {outcome.error}"
-        raise ModelLoadFailed(reason)
-
-
-def _describe(models: dict[str, Model]) -> dict[str, Any]:
-    """Give what the first model says of itself."""
-    return next((model.description for model in models.values()), {})
+def _listen(connection: Connection, loop: ModelLoop) -> None:
+    threading.Thread(target=_read, args=(connection, loop), name="reader", daemon=True).start()
 
 
 def _read(connection: Connection, loop: ModelLoop) -> None:

@@ -1,7 +1,8 @@
-"""Keeps one model host there: starts it, ends what takes too long, and knows why it ended."""
+"""Keeps one model host there: starts it, ends it by force when it must be, and knows why it ended."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -11,7 +12,6 @@ from workers.verdict import Cause
 
 RESPAWN = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)  # s before the next host, by deaths without an outcome between
 MAX_IDLE_DEATHS = 8  # of hosts in a row that started no batch
-CANCEL_GRACE = 5.0  # s that a canceled job has to stop by itself before its host is killed
 
 
 class Keeper:
@@ -20,20 +20,22 @@ class Keeper:
     Args:
         spawn: starts a host that tells its messages to the given callback.
         on_message: takes them, from another thread.
+        max_load_time: seconds after which a host that loads its models still is killed.
     """
 
     def __init__(
         self,
         spawn: Callable[[Callable[[FromHost], None]], Host],
         on_message: Callable[[FromHost], None],
+        max_load_time: float,
     ) -> None:
         self._spawn, self._on_message = spawn, on_message
+        self._max_load_time = max_load_time
         self._host: Host | None = None
         self._deaths = 0  # since the last outcome
         self._idle_deaths = 0  # since a batch was started
-        self._spawn_at: float | None = 0.0
-        self._batch_deadline: float | None = None
-        self._cancel_deadline: float | None = None
+        self._spawn_at = 0.0
+        self._loaded_by = math.inf
         self._cause = Cause.ITSELF
         self.ready = False  # whether this host has loaded its models
 
@@ -47,52 +49,47 @@ class Keeper:
         """Process id of the host; 0 between two."""
         return self._host.pid if self._host else 0
 
-    def next_due(self) -> float | None:
+    def next_due(self) -> float:
         """When `act` has something to do."""
-        dues = (self._spawn_at, self._batch_deadline, self._cancel_deadline)
-        return min((due for due in dues if due is not None), default=None)
+        return min(self._spawn_at, self._loaded_by)
 
     def act(self, now: float) -> None:
-        """Start the next host, or kill one that takes too long, if it is time."""
-        if _is_due(self._spawn_at, now):
-            self._spawn_at, self.ready = None, False
+        """Start the next host, or kill one that takes too long to load, if it is time."""
+        if self._spawn_at <= now:
+            self._spawn_at, self._loaded_by = math.inf, now + self._max_load_time
             self._host = self._spawn(self._on_message)
-        elif _is_due(self._batch_deadline, now):
-            self._kill(Cause.TIMEOUT)
-        elif _is_due(self._cancel_deadline, now):
-            self._kill(Cause.CANCEL)
+        elif self._loaded_by <= now:
+            self.kill(Cause.LOADING)
 
-    def send(self, message: ToHost) -> bool:
-        """Give the host a message; False if there is none now."""
-        if self._host is None:
-            return False
-        self._host.send(message)
-        return True
+    def send(self, message: ToHost) -> None:
+        """Give the host a message, if there is one."""
+        if self._host is not None:
+            self._host.send(message)
 
-    def batch_started(self, max_runtime: float) -> None:
-        """Let the host be killed unless the batch is done in `max_runtime` seconds."""
-        self._batch_deadline = time.monotonic() + max_runtime
+    def loaded(self) -> None:
+        """Note that the host has loaded its models."""
+        self.ready, self._loaded_by = True, math.inf
+
+    def started(self) -> None:
+        """Note that the host runs jobs."""
         self._idle_deaths = 0
 
-    def batch_done(self) -> None:
-        """Note that the host works."""
-        self._batch_deadline = self._cancel_deadline = None
+    def worked(self) -> None:
+        """Note that the host gave an outcome."""
         self._deaths = 0
-        if self._cause is Cause.TIMEOUT:  # it was done just before the kill: what runs now is not to blame
-            self._cause = Cause.CANCEL
 
-    def cancel_asked(self) -> None:
-        """Let the host be killed unless its batch is done in time, since a job of it is canceled."""
-        if self._cancel_deadline is None:
-            self._cancel_deadline = time.monotonic() + CANCEL_GRACE
+    def leaves(self) -> None:
+        """Note that the host ends in order."""
+        self._cause = Cause.WORN
 
     def died(self) -> Cause:
         """Note that the host is gone, plan the next one; gives why it is gone."""
         cause, self._cause = self._cause, Cause.ITSELF
-        self._host = self._batch_deadline = self._cancel_deadline = None
+        self._host, self.ready, self._loaded_by = None, False, math.inf
         self._spawn_at = time.monotonic() + RESPAWN[min(self._deaths, len(RESPAWN) - 1)]
-        self._deaths += 1
-        self._idle_deaths += 1
+        if cause is not Cause.WORN:
+            self._deaths += 1
+            self._idle_deaths += 1
         return cause
 
     @property
@@ -101,23 +98,15 @@ class Keeper:
         return self._idle_deaths >= MAX_IDLE_DEATHS
 
     def stop(self) -> None:
-        """Start no more hosts, and let this one finish its batch; one that loads listens to nobody."""
-        self._spawn_at = None
+        """Start no more hosts, and let this one finish what it runs; one that loads listens to nobody."""
+        self._spawn_at = math.inf
         if self.ready:
             self.send(Stop())
         else:
             self.kill()
 
-    def kill(self) -> None:
+    def kill(self, cause: Cause = Cause.ITSELF) -> None:
         """End the host by force."""
         if self._host:
+            self._cause = cause
             self._host.kill()
-
-    def _kill(self, cause: Cause) -> None:
-        self._batch_deadline = self._cancel_deadline = None
-        self._cause = cause
-        self.kill()
-
-
-def _is_due(deadline: float | None, now: float) -> bool:
-    return deadline is not None and deadline <= now

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.jobs import Priority
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -13,6 +15,7 @@ class Item:
     Attributes:
         number: the worker's number of the run.
         alone: it must run in a batch of its own.
+        priority: which of the waiting jobs it lets go first.
     """
 
     number: int
@@ -20,6 +23,7 @@ class Item:
     endpoint: str
     inputs: dict[str, Any]
     alone: bool = False
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,16 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A batch of these starts; said before the model runs, so that a death has a suspect.
+    """These start; said before the model runs, so that a death has a suspect.
 
     Attributes:
         at: when, in seconds since 1970, by the host's clock: the message may wait to be read.
+        max_runtime: seconds after which they count as hung.
     """
 
     numbers: list[int]
     at: float
+    max_runtime: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +118,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Outcomes of a batch.
+    """Outcomes of a batch, or of the jobs that leave one.
 
     Attributes:
-        run_time: seconds that the model took for the batch.
-        at: when it was done, in seconds since 1970, by the host's clock.
+        run_time: seconds that the model worked since it gave the outcomes before.
+        at: when they were there, in seconds since 1970, by the host's clock.
     """
 
     outcomes: list[Outcome]
@@ -142,5 +148,23 @@ class Died:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """These ran together in vain, through the fault of one of them: each must run again, alone."""
+
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The host ends in order, to be replaced by a fresh one.
+
+    Attributes:
+        reason: why, in words.
+    """
+
+    reason: str
+
+
 ToHost = Jobs | Recall | Cancel | Stop
-FromHost = Ready | LoadFailed | Started | Report | Done | Dropped | Died
+FromHost = Ready | LoadFailed | Started | Report | Done | Dropped | Returned | Leaving | Died

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tasks.jobs import Progress
@@ -45,6 +46,6 @@ class Throttle:
         entry = self._entries.pop(number, None)
         return entry.progress if entry else None
 
-    def next_due(self) -> float | None:
-        """When there is something to take; None if nothing is held back."""
-        return min((e.due for e in self._entries.values() if e.progress is not None), default=None)
+    def next_due(self) -> float:
+        """When there is something to take; infinite if nothing is held back."""
+        return min((e.due for e in self._entries.values() if e.progress is not None), default=math.inf)

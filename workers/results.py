@@ -69,8 +69,8 @@ class Recorder:
         """Whether outcomes are not stored yet."""
         return bool(self._results)
 
-    def next_due(self) -> float | None:
-        """When held back progress may be written; None if there is none."""
+    def next_due(self) -> float:
+        """When held back progress may be written; infinite if there is none."""
         return self._throttle.next_due()
 
     def started(self, runs: Sequence[Run]) -> None:

@@ -41,8 +41,8 @@ class Runner:
         self._is_canceled = is_canceled
 
     def group(self, item: Item) -> Hashable:
-        """Say with which jobs this one may share a batch: those of equal groups."""
-        return (self._endpoint.name, *(repr(item.inputs.get(name)) for name in self._endpoint.group_by))
+        """Say with which jobs of its endpoint this one may share a batch: those of equal groups."""
+        return tuple(repr(item.inputs.get(name)) for name in self._endpoint.group_by)
 
     def cost(self, item: Item) -> float:
         """Say how much of `max_batch_cost` this job takes; as much as there is, if the model cannot say."""
@@ -54,6 +54,11 @@ class Runner:
             logger.exception("%s cannot tell the cost of job %s", self._endpoint.name, item.job_id)
             return math.inf
 
+    @property
+    def max_runtime(self) -> float:
+        """Seconds after which a job counts as hung."""
+        return self._endpoint.max_runtime
+
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         """Run a batch; gives one outcome for each item, in order, and raises nothing."""
         try:
@@ -62,51 +67,65 @@ class Runner:
             return [Outcome(item.number, error="canceled") for item in items]
         except ModelError as error:  # the model broke its contract: which job it was does not matter
             logger.error("%s: %s", self._endpoint.name, error)
-            return [Outcome(item.number, error=_text(error)) for item in items]
+            return [Outcome(item.number, error=in_words(error)) for item in items]
         except Exception as error:  # the end of these jobs, whatever a model may raise
-            if len(items) > 1:  # one of them is the culprit: halve until it stands alone
-                middle = len(items) // 2
-                return self.run(items[:middle]) + self.run(items[middle:])
-            logger.exception("%s failed on job %s", self._endpoint.name, items[0].job_id)
-            return [Outcome(items[0].number, error=_text(error))]
-        return [self._outcome(item, answer) for item, answer in zip(items, answers, strict=True)]
+            if len(items) == 1:
+                logger.exception("%s failed on job %s", self._endpoint.name, items[0].job_id)
+                return [Outcome(items[0].number, error=in_words(error))]
+            out_of_memory = is_out_of_memory(error)
+        else:
+            return [self.outcome(item, answer) for item, answer in zip(items, answers, strict=True)]
+        # The error is gone here, and with it the model's frames, which may hold the memory that was short.
+        if out_of_memory:
+            logger.warning("%s: out of memory with %d jobs; trying halves", self._endpoint.name, len(items))
+            self._model.release_memory()
+        middle = len(items) // 2  # one of them is the culprit: halve until it stands alone
+        return self.run(items[:middle]) + self.run(items[middle:])
 
     def _predict(self, items: Sequence[Item]) -> list[Any]:
         numbers = [item.number for item in items]
-        answers = list(self._model.predict([self._model_job(item, numbers) for item in items]))
+        answers = list(self._model.predict([self.model_job(item, numbers) for item in items]))
         if len(answers) != len(items):
             name = type(self._model).__name__
             raise ModelError(f"{name}.predict gave {len(answers)} results for {len(items)} jobs")
         return answers
 
-    def _model_job(self, item: Item, batch: list[int]) -> ModelJob:
+    def model_job(self, item: Item, batch: Sequence[int] = ()) -> ModelJob:
+        """Give the job as its model sees it; when all of `batch` are canceled, its report raises."""
+
         def report(percent: float, outputs: dict[str, Any]) -> None:
             self._report(item.number, percent, self._endpoint.dump_progress_outputs(outputs))
-            if all(map(self._is_canceled, batch)):  # else the others of the batch would end with it
+            if batch and all(map(self._is_canceled, batch)):  # else the others of the batch would end with it
                 raise JobCanceled
 
         return ModelJob(
             item.inputs, id=item.job_id, report=report, is_canceled=lambda: self._is_canceled(item.number)
         )
 
-    def _outcome(self, item: Item, answer: Any) -> Outcome:
+    def outcome(self, item: Item, answer: Any) -> Outcome:
+        """Encode what the model gave for a job."""
         if isinstance(answer, Exception):
-            return Outcome(item.number, error=_text(answer))
+            return Outcome(item.number, error=in_words(answer))
         if not isinstance(answer, Mapping):
             name = type(self._model).__name__
-            return Outcome(item.number, error=f"{name}.predict gave a {type(answer).__name__}, not a mapping")
+            return Outcome(item.number, error=f"{name} gave a {type(answer).__name__}, not a mapping")
         session_vars = {name: answer[name] for name in self._endpoint.session_vars if name in answer}
         try:
             outputs = self._endpoint.dump_outputs(answer)
             json.dumps(session_vars, allow_nan=False, ensure_ascii=False).encode()
         except OutputError as error:
-            return Outcome(item.number, error=_text(error))
+            return Outcome(item.number, error=in_words(error))
         except (TypeError, ValueError) as error:
-            return Outcome(item.number, error=f"a session variable is not JSON: {_text(error)}")
+            return Outcome(item.number, error=f"a session variable is not JSON: {in_words(error)}")
         return Outcome(item.number, outputs=outputs, session_vars=session_vars)
 
 
-def _text(error: BaseException) -> str:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, also that of a GPU, was short: torch's error is named so in every backend."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def in_words(error: BaseException) -> str:
     """Give an error as text that UTF-8 can carry: a file name in it may hold halves of surrogate pairs."""
     name = "" if isinstance(error, ModelError | OutputError) else type(error).__name__
     return ": ".join(filter(None, [name, str(error)])).encode("utf-8", "backslashreplace").decode()

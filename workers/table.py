@@ -13,7 +13,8 @@ Invariant: every delivery is answered exactly once, or its connection died.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -30,7 +31,7 @@ class Phase(Enum):
     ENDED = auto()  # its outcome is known and on its way to the store
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """One job on its way through the model host.
 
@@ -40,7 +41,8 @@ class Run:
         alone: whether it must run in a batch of its own.
         kills: how many hosts died while it ran alone.
         canceled: its client wants it no more.
-        started: when its batch started, in seconds since 1970.
+        started: when it started on the model, in seconds since 1970.
+        overdue: when its host is killed if it runs still, by the monotonic clock.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Run:
     kills: int = 0
     canceled: bool = False
     started: float | None = None
+    overdue: float = math.inf
 
 
 class Table:
@@ -59,6 +62,7 @@ class Table:
     def __init__(self) -> None:
         self._runs: dict[int, Run] = {}
         self._by_job: dict[str, Run] = {}
+        self._running: dict[int, Run] = {}
         self._last = 0
 
     def __len__(self) -> int:
@@ -71,6 +75,11 @@ class Table:
     def of_job(self, job_id: str) -> Run | None:
         """Give the run of that job; None if there is none."""
         return self._by_job.get(job_id)
+
+    @property
+    def running(self) -> Collection[Run]:
+        """The runs on the model."""
+        return self._running.values()
 
     def in_phase(self, *phases: Phase) -> list[Run]:
         """List the runs in these phases, oldest first."""
@@ -111,11 +120,12 @@ class Table:
         run.phase = Phase.SENT
         return run, []
 
-    def started(self, numbers: Iterable[int], now: float) -> list[Run]:
-        """Note that a batch started; gives its runs."""
+    def started(self, numbers: Iterable[int], at: float, overdue: float = math.inf) -> list[Run]:
+        """Note that runs started; gives them."""
         runs = [run for n in numbers if (run := self._runs.get(n)) and run.phase is not Phase.ENDED]
         for run in runs:
-            run.phase, run.started = Phase.STARTED, now
+            run.phase, run.started, run.overdue = Phase.STARTED, at, overdue
+            self._running[run.number] = run
         return runs
 
     def ended(self, number: int) -> Run | None:
@@ -124,6 +134,7 @@ class Table:
         if run is None or run.phase is Phase.ENDED:
             return None
         run.phase = Phase.ENDED
+        self._running.pop(number, None)
         return run
 
     def stored(self, number: int) -> list[int]:
@@ -157,16 +168,17 @@ class Table:
         Returns:
             The runs that it was running, still STARTED, to be judged; and those to send to the next host.
         """
-        running = self.in_phase(Phase.STARTED)
+        running = list(self._running.values())
         waiting = self.in_phase(Phase.SENT, Phase.RECALLED)
         return running, [run for run in waiting if self._again(run)]
 
     def retry(self, run: Run, alone: bool) -> Run | None:
         """Give back a run that was on a host that died, to be sent again; None if nobody waits for it."""
-        run.alone, run.started = alone, None
+        run.alone, run.started, run.overdue = alone, None, math.inf
         return self._again(run)
 
     def _again(self, run: Run) -> Run | None:
+        self._running.pop(run.number, None)
         if not run.deliveries:
             self._forget(run)
             return None

@@ -1,5 +1,5 @@
-"""Models: one file each. `Model` is what an own model derives from."""
+"""Models: one file each. `Model` or `ContinuousModel` is what an own model derives from."""
 
-from workers.models.base import Model, ModelJob
+from workers.models.base import ContinuousModel, Model, ModelJob
 
-__all__ = ["Model", "ModelJob"]
+__all__ = ["ContinuousModel", "Model", "ModelJob"]

@@ -22,7 +22,8 @@ server the same class runs in a script, a notebook or a test:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -128,6 +129,11 @@ class Model:
         """
         return 1.0
 
+    def release_memory(self) -> None:
+        """Give back memory that is only cached: a batch ran out of memory and is tried again in halves."""
+        if torch := sys.modules.get("torch"):
+            torch.cuda.empty_cache()
+
     def predict(self, jobs: Sequence[ModelJob]) -> Sequence[Mapping[str, Any] | Exception]:
         """Compute a batch.
 
@@ -143,3 +149,70 @@ class Model:
                 What a job does must therefore bear being done twice.
         """
         raise NotImplementedError(f"{type(self).__name__} has no predict method")
+
+
+class ContinuousModel(Model):
+    """Base class of models that work in steps and take new jobs between any two of them.
+
+    A text generator, for instance, makes one token for every job at each step. Jobs join while others run,
+    up to `max_batch_size` of the endpoint file, and each leaves when it has ended: a short one never waits
+    for a long one. All methods are called from the thread that called `load`.
+
+        class Count(ContinuousModel):
+            def load(self):
+                self.running = []
+
+            def admit(self, job):
+                self.running.append((job, iter(range(job["n"]))))
+
+            def step(self):
+                for job, numbers in self.running.copy():
+                    if next(numbers, None) is None:
+                        self.evict(job)
+                        yield job, {"counted": job["n"]}
+
+            def evict(self, job):
+                self.running = [(j, numbers) for j, numbers in self.running if j is not job]
+    """
+
+    def admit(self, job: ModelJob) -> None:
+        """Take a job in; the next step works on it too.
+
+        Raises:
+            Exception: anything; it fails this job alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no admit method")
+
+    def step(self) -> Iterable[tuple[ModelJob, Mapping[str, Any] | Exception]]:
+        """Do one step of the work on all jobs.
+
+        Report progress with `job.report`. A job that is canceled is evicted between two steps.
+
+        Returns:
+            The jobs that have ended, each with its outputs by name, or with an exception instance, which
+            fails it alone. The model has forgotten them.
+
+        Raises:
+            Exception: anything; all jobs are evicted, and each runs again from its beginning, alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no step method")
+
+    def evict(self, job: ModelJob) -> None:
+        """Forget a job that has not ended, and free what it holds. Also called for all after an error."""
+        raise NotImplementedError(f"{type(self).__name__} has no evict method")
+
+    def predict(self, jobs: Sequence[ModelJob]) -> Sequence[Mapping[str, Any] | Exception]:
+        """Run these jobs side by side until the last has ended: for scripts, tests and the warm-up."""
+        answers: dict[int, Mapping[str, Any] | Exception] = {}
+        running: dict[int, ModelJob] = {}
+        try:
+            for job in jobs:
+                self.admit(job)
+                running[id(job)] = job
+            while running:
+                for job, answer in self.step():
+                    answers[id(running.pop(id(job)))] = answer
+        finally:
+            for job in running.values():  # after an error
+                self.evict(job)
+        return [answers[id(job)] for job in jobs]

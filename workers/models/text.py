@@ -2,7 +2,7 @@
 
 It learns, each time it is loaded, from the reference texts and docstrings that every Python carries, so it is
 the same on all machines with the same Python. A toy: it strings together what it has read. But it generates
-token by token, streams, and runs a batch in turns, as large models do.
+token by token, streams, and lets jobs join and leave between two steps, as large models do.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import re
 import sysconfig
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from workers.models.base import Model, ModelJob
+from workers.models.base import ContinuousModel, ModelJob
 
 ORDER = 4  # a token is chosen by the three before it
-TURN = 8  # tokens that a job gets before it is the next one's turn
+TURN = 8  # tokens that each job gets in one step
 TOKEN = re.compile(r"\s?\w+|\s?[^\w\s]")  # a word or a sign, with the space before it
 PARAGRAPH = "\n\n"  # the token between two paragraphs
 MIN_LETTERS = 0.75  # share of letters and spaces in a paragraph of prose; what has fewer is code or a table
@@ -30,7 +30,7 @@ NO_PROSE = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packag
 Context = tuple[str, ...]
 
 
-class Text(Model):
+class Text(ContinuousModel):
     """Inputs: `prompt`, `max_tokens`, `temperature`, `seed`. Outputs: `text`, `num_tokens`, `seed`."""
 
     model_label = "4-gram"
@@ -40,19 +40,27 @@ class Text(Model):
 
     def __init__(self) -> None:
         self.ngrams = NGrams()
+        self._writers: list[_Writer] = []
 
     def load(self) -> None:
         """Read the documentation: about 3 s."""
         for paragraph in read_documentation():
             self.ngrams.learn(paragraph)
 
-    def predict(self, jobs: Sequence[ModelJob]) -> Sequence[Mapping[str, Any]]:
-        """Continue the prompts; a job that is canceled ends with the text so far."""
-        writers = [_Writer(self.ngrams, job) for job in jobs]
-        active = writers
-        while active := [writer for writer in active if writer.write(TURN)]:
-            pass
-        return [writer.outputs for writer in writers]
+    def admit(self, job: ModelJob) -> None:
+        """Begin to continue a prompt."""
+        self._writers.append(_Writer(self.ngrams, job))
+
+    def step(self) -> Iterable[tuple[ModelJob, Mapping[str, Any]]]:
+        """Write some tokens of each text; gives the texts that are complete."""
+        for writer in self._writers.copy():
+            if not writer.write(TURN):
+                self.evict(writer.job)
+                yield writer.job, writer.outputs
+
+    def evict(self, job: ModelJob) -> None:
+        """Leave a text as it is."""
+        self._writers = [writer for writer in self._writers if writer.job is not job]
 
 
 class NGrams:
@@ -96,7 +104,7 @@ class _Writer:
 
     def __init__(self, ngrams: NGrams, job: ModelJob) -> None:
         self._ngrams = ngrams
-        self._job = job
+        self.job = job
         self._max_tokens = job.get("max_tokens", 100)
         self._temperature = job.get("temperature", 0.8)
         self._seed = job.get("seed", random.getrandbits(32))
@@ -111,15 +119,13 @@ class _Writer:
 
     def write(self, num_tokens: int) -> bool:
         """Write some tokens; gives whether there is more to write."""
-        if self._job.canceled:
-            return False
         for _ in range(min(num_tokens, self._max_tokens - self._num_tokens)):
             token = self._ngrams.choose(self._tokens, self._temperature, self._rng)
             self._tokens = [*self._tokens[-ORDER + 2 :], token]
             self._text += token
             self._num_tokens += 1
         percent = 100 * self._num_tokens / self._max_tokens
-        self._job.report(percent, text=self._text, num_tokens=self._num_tokens)
+        self.job.report(percent, text=self._text, num_tokens=self._num_tokens)
         return self._num_tokens < self._max_tokens
 
 

@@ -92,13 +92,17 @@ def test_jobs_of_a_batch_advance_in_turn(text):
     assert turns == [8, 24, 16, 24, 16, 24]
 
 
-def test_canceled_job_stops_and_the_others_go_on(text):
-    canceled, other = Recorded(cancel_after=2, **RETURNS), Recorded(**RETURNS)
-
-    results = text.predict([canceled, other])
-
-    assert [result["num_tokens"] for result in results] == [16, 40]
-    assert len(canceled.reports) == 2
+def test_job_that_is_evicted_leaves_the_others_as_they_were(text):
+    (alone,) = run(text, RETURNS)
+    jobs = [ModelJob({**RETURNS, "seed": 1}), ModelJob(RETURNS)]
+    for job in jobs:
+        text.admit(job)
+    assert list(text.step()) == []
+    text.evict(jobs[0])
+    ended = []
+    while not ended:
+        ended = list(text.step())
+    assert ended == [(jobs[1], alone)]
 
 
 def test_tokens_joined_give_the_text_back():

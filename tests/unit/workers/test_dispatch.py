@@ -33,7 +33,7 @@ WAIT = 5
 @dataclasses.dataclass
 class FakeEndpoint:
     name: str = "echo"
-    max_runtime: float = 600.0
+    max_load_time: float = 600.0
 
 
 class FakeHost:
@@ -61,7 +61,7 @@ class FakeHost:
 
     def run(self, items, **outcome):
         numbers = [item.number for item in items]
-        self.say(Started(numbers, 5.0))
+        self.say(Started(numbers, 5.0, 60.0))
         self.say(Done([Outcome(n, **(outcome or {"outputs": {"n": n}})) for n in numbers], 0.01, 7.0))
 
 
@@ -227,7 +227,7 @@ def test_last_progress_is_written_before_the_result(desk):
     d = desk()
     d.arrive(1, "a")
     (item,) = d.items(1)
-    d.host.say(Started([item.number], 5.0))
+    d.host.say(Started([item.number], 5.0, 60.0))
     for percent in (10, 20, 90):
         d.host.say(Report(item.number, percent, {}))
     d.host.say(Done([Outcome(item.number, outputs={})], 0.1, 7.0))
@@ -250,7 +250,7 @@ def test_jobs_on_a_host_that_dies_run_again_alone_and_the_others_as_they_were(de
     for n, name in enumerate("abc", 1):
         d.arrive(n, name)
     items = d.items(3)
-    d.host.say(Started([items[0].number, items[1].number], 5.0))
+    d.host.say(Started([items[0].number, items[1].number], 5.0, 60.0))
     d.host.say(Died("killed by SIGSEGV"))
     d.host = d.next_host()
     again = d.items(3)
@@ -264,7 +264,7 @@ def test_job_that_kills_its_host_alone_twice_is_failed_with_the_reason(desk):
     d.arrive(1, "poison")
     for _ in range(2):
         (item,) = d.items(1)
-        d.host.say(Started([item.number], 5.0))
+        d.host.say(Started([item.number], 5.0, 60.0))
         d.host.say(Died("killed by SIGSEGV"))
         d.host = d.next_host()
     assert "SIGSEGV" in d.answered()[0].error
@@ -272,10 +272,10 @@ def test_job_that_kills_its_host_alone_twice_is_failed_with_the_reason(desk):
 
 
 def test_batch_that_exceeds_max_runtime_is_killed_and_its_only_job_failed_at_once(desk):
-    d = desk(max_runtime=0.05)
+    d = desk()
     d.arrive(1, "slow")
     (item,) = d.items(1)
-    d.host.say(Started([item.number], 5.0))
+    d.host.say(Started([item.number], 5.0, max_runtime=0.05))
     assert d.host.killed.wait(WAIT)
     assert "max_runtime" in d.answered()[0].error
 
@@ -285,7 +285,7 @@ def test_lost_connection_recalls_and_the_new_delivery_gets_the_answer(desk):
     d.arrive(1, "a")
     d.arrive(2, "b")
     items = {item.job_id: item.number for item in d.items(2)}
-    d.host.say(Started([items["a"]], 5.0))
+    d.host.say(Started([items["a"]], 5.0, 60.0))
     while not d.store.log:
         time.sleep(0.001)
     d.dispatcher.connection_lost()
@@ -319,7 +319,7 @@ def test_shutdown_finishes_the_running_batch_and_answers_nothing_else(desk):
     d.arrive(1, "a")
     d.arrive(2, "b")
     items = d.items(2)
-    d.host.say(Started([items[0].number], 5.0))
+    d.host.say(Started([items[0].number], 5.0, 60.0))
     d.host.say(Done([Outcome(items[0].number, outputs={})], 0.1, 7.0))
     d.host.say(Dropped([items[1].number]))
     d.dispatcher.shutdown()
@@ -351,7 +351,7 @@ def test_cancel_that_the_store_knows_of_reaches_the_running_model(desk):
     d = desk()
     d.arrive(1, "a")
     (item,) = d.items(1)
-    d.host.say(Started([item.number], 5.0))
+    d.host.say(Started([item.number], 5.0, 60.0))
     d.store.canceled.add("a")
     assert d.host.next(Cancel).numbers == [item.number]
     d.host.say(Done([Outcome(item.number, outputs={"half": 1})], 0.1, 7.0))
@@ -359,12 +359,12 @@ def test_cancel_that_the_store_knows_of_reaches_the_running_model(desk):
 
 
 def test_canceled_job_that_does_not_stop_is_killed_and_its_neighbour_runs_again(desk, monkeypatch):
-    monkeypatch.setattr("workers.keeper.CANCEL_GRACE", 0.05)
+    monkeypatch.setattr("workers.overseer.CANCEL_GRACE", 0.05)
     d = desk()
     d.arrive(1, "stuck")
     d.arrive(2, "good")
     items = d.items(2)
-    d.host.say(Started([item.number for item in items], 5.0))
+    d.host.say(Started([item.number for item in items], 5.0, 60.0))
     d.dispatcher.cancel("stuck")
     assert d.host.killed.wait(WAIT)
     assert d.answered()[0].state is JobState.CANCELED
@@ -406,7 +406,7 @@ def test_job_that_had_ended_when_it_started_is_stopped(desk):
     d.store.ended.add("a")
     d.arrive(1, "a")
     (item,) = d.items(1)
-    d.host.say(Started([item.number], 5.0))
+    d.host.say(Started([item.number], 5.0, 60.0))
     assert d.host.next(Cancel).numbers == [item.number]
 
 

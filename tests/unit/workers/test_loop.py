@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from workers.loop import ModelLoop
-from workers.messages import Done, Dropped, Item, Jobs, Outcome, Recall, Started, Stop
+from workers.loop import ModelLoop, Service
+from workers.messages import Cancel, Done, Dropped, Item, Jobs, Leaving, Outcome, Recall, Started, Stop
 from workers.queueing import Limits
 
 WAIT = 5
@@ -18,8 +18,10 @@ class HeldRunner:
     def __init__(self):
         self.go = queue.SimpleQueue()
 
+    max_runtime = 60.0
+
     def group(self, item):
-        return item.endpoint
+        return ()
 
     def cost(self, item):
         return 1.0
@@ -33,9 +35,13 @@ class RunningLoop:
     def __init__(self):
         self.said = queue.SimpleQueue()
         self.runner = HeldRunner()
-        self.loop = ModelLoop({"a": self.runner}, {"a": Limits(2, 0.0)}, self.said.put)
+        self.max_jobs = 1000
+        self.loop = ModelLoop({"a": Service(self.runner, Limits(2, 0.0))}, self.said.put, self.worn_out)
         self.thread = threading.Thread(target=self.loop.run, daemon=True)
         self.thread.start()
+
+    def worn_out(self, jobs):
+        return "old" if jobs >= self.max_jobs else None
 
     def jobs(self, *numbers):
         self.loop.deliver(Jobs([Item(n, f"job{n}", "a", {}) for n in numbers]))
@@ -77,15 +83,37 @@ def test_jobs_that_arrive_while_the_model_runs_form_the_next_batch(running):
     running.finish_batch()
 
 
-def test_recalled_job_is_dropped_if_it_has_not_started(running):
+def test_recalled_job_is_dropped_at_once_if_it_has_not_started(running):
     running.jobs(1)
     running.next(Started)
     running.jobs(2, 3)
     running.loop.deliver(Recall([1, 2]))
+    assert running.next(Dropped).numbers == [2]  # the model still runs
     running.finish_batch()
-    assert running.next(Dropped).numbers == [2]
     assert running.next(Started).numbers == [3]
     running.finish_batch()
+
+
+def test_cancel_is_seen_while_the_model_runs_and_forgotten_afterwards(running):
+    running.jobs(1)
+    running.next(Started)
+    running.loop.deliver(Cancel([1, 2]))
+    assert running.loop.is_canceled(1) and not running.loop.is_canceled(2)
+    running.finish_batch()
+    assert not running.loop.is_canceled(1)
+    running.loop.deliver(Cancel([1]))  # it crossed the outcome
+    assert not running.loop.is_canceled(1)
+
+
+def test_worn_out_host_says_so_and_ends_after_its_batch(running):
+    running.max_jobs = 1
+    running.jobs(1)
+    running.next(Started)
+    running.jobs(2)
+    running.finish_batch()
+    assert running.next(Leaving).reason == "old"
+    running.thread.join(WAIT)
+    assert not running.thread.is_alive()
 
 
 def test_stop_finishes_the_running_batch_and_drops_the_rest(running):

@@ -96,7 +96,7 @@ def test_output_that_cannot_be_encoded_fails_its_job_and_is_named(endpoint):
 
 def test_answer_that_is_no_mapping_fails_its_job(endpoint):
     (outcome,) = run(endpoint, ["nonsense"])
-    assert outcome.error == "Scripted.predict gave a int, not a mapping"
+    assert outcome.error == "Scripted gave a int, not a mapping"
 
 
 def test_wrong_number_of_answers_fails_the_batch_with_both_numbers(endpoint):

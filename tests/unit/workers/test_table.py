@@ -1,7 +1,5 @@
 """The state of every delivery and of every run."""
 
-import random
-
 import pytest
 
 from tasks.jobs import Job
@@ -123,6 +121,22 @@ def test_job_that_hangs_alone_is_failed_at_once_and_of_several_each_gets_its_cha
     assert judge(runs[:1], Cause.TIMEOUT) == Verdict(failed=runs[:1])
 
 
+def test_nobody_is_blamed_if_the_one_that_hung_was_done_before_the_kill(table):
+    runs = [sent(table, n, n) for n in range(2)]
+    table.started([r.number for r in runs], at=0, overdue=10.0)
+    assert judge(runs, Cause.TIMEOUT, now=9.0) == Verdict(again=runs)
+    assert judge(runs, Cause.TIMEOUT, now=11.0) == Verdict(alone=runs)
+
+
+def test_runs_on_the_model_are_known_until_they_end_or_run_again(table):
+    one, two, three = (sent(table, n, n) for n in range(3))
+    table.started([one.number, two.number, three.number], 0)
+    assert list(table.running) == [one, two, three]
+    table.ended(one.number)
+    table.retry(two, alone=True)
+    assert list(table.running) == [three]
+
+
 def test_host_killed_for_a_canceled_job_leaves_no_blame_on_its_neighbours(table):
     one, two = (sent(table, n, n) for n in range(2))
     one.canceled = True
@@ -134,108 +148,3 @@ def test_canceled_job_on_a_host_that_dies_is_done_with(table):
     run = sent(table, 1, "a")
     run.canceled = True
     assert judge([run]) == Verdict(canceled=[run])
-
-
-class World:
-    """A broker, a host and a store that do random things to a table; the broker keeps the books."""
-
-    def __init__(self, rng):
-        self.rng, self.table = rng, Table()
-        self.live = {}  # delivery -> job name, unanswered, connection alive
-        self.answered, self.done = set(), set()
-        self.queue = [f"j{n}" for n in range(rng.randint(1, 5))]
-        self.unclaimed, self.host_waiting, self.host_running, self.recalls, self.unstored = [], [], [], [], []
-        self.last = 0
-
-    def answer(self, deliveries):
-        for delivery in deliveries:
-            assert delivery in self.live and delivery not in self.answered
-            self.answered.add(delivery)
-            self.live.pop(delivery)
-
-    def send(self, runs):
-        for run in runs:
-            assert run.number not in self.host_waiting and run.number not in self.host_running
-            self.host_waiting.append(run.number)
-
-    def deliver(self):
-        if self.queue:
-            self.last += 1
-            name = self.queue.pop(self.rng.randrange(len(self.queue)))
-            self.live[self.last] = name
-            if run := self.table.arrive(self.last, job(name)):
-                self.unclaimed.append(run)
-
-    def claim(self):
-        if self.unclaimed:
-            run = self.unclaimed.pop(0)
-            send, answers = self.table.claimed(run.number, run.job.id in self.done)
-            self.answer(answers)
-            self.send([send] if send else [])
-
-    def start(self):
-        batch, self.host_waiting = self.host_waiting[:2], self.host_waiting[2:]
-        if batch and not self.host_running:
-            self.table.started(batch, 0)
-            self.host_running = batch
-        else:
-            self.host_waiting = batch + self.host_waiting
-
-    def finish(self):
-        for number in self.host_running:
-            if run := self.table.ended(number):
-                self.unstored.append(run)
-        self.host_running = []
-
-    def store(self):
-        for run in self.unstored:
-            self.done.add(run.job.id)
-            self.answer(self.table.stored(run.number))
-        self.unstored = []
-
-    def recall(self):
-        for number in self.recalls:
-            if number in self.host_waiting:
-                self.host_waiting.remove(number)
-                self.send([run] if (run := self.table.dropped(number)) else [])
-        self.recalls = []
-
-    def drop(self):
-        self.queue += sorted(self.live.values())
-        self.live.clear()
-        self.recalls += self.table.connection_lost()
-
-    def redeliver(self):
-        if self.live:  # a second message of the same job
-            self.queue.append(self.rng.choice(sorted(self.live.values())))
-
-    def die(self):
-        self.host_waiting, self.host_running, self.recalls = [], [], []
-        running, waiting = self.table.host_died()
-        verdict = judge(running)
-        for run in verdict.failed:
-            assert self.table.ended(run.number) is run
-            self.unstored.append(run)
-        self.send([run for run in (self.table.retry(run, True) for run in verdict.alone) if run] + waiting)
-
-    def settle(self):
-        for _ in range(200):
-            for step in (self.deliver, self.claim, self.recall, self.start, self.finish, self.store):
-                step()
-
-    def check(self):
-        assert not self.live and not self.queue and len(self.table) == 0
-
-
-def test_random_sequences_answer_every_delivery_once_and_forget_no_job():
-    steps = ["deliver"] * 4 + ["claim"] * 4 + ["start"] * 3 + ["finish"] * 3 + ["store"] * 3
-    steps += ["recall", "drop", "redeliver", "die"]
-    for seed in range(2000):
-        rng = random.Random(seed)
-        world = World(rng)
-        jobs = set(world.queue)
-        for _ in range(rng.randint(1, 40)):
-            getattr(world, rng.choice(steps))()
-        world.settle()
-        world.check()
-        assert jobs <= world.done, f"seed {seed}: a job was forgotten"

@@ -1,5 +1,7 @@
 """Progress on its way to the store."""
 
+import math
+
 from tasks.jobs import Progress
 from workers.progress import Throttle
 
@@ -33,5 +35,5 @@ def test_runs_do_not_hold_each_other_back():
 
 def test_nothing_is_due_when_nothing_is_held_back():
     throttle = Throttle()
-    assert throttle.next_due() is None
+    assert throttle.next_due() == math.inf
     assert throttle.forget(7) is None
