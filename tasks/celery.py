@@ -98,6 +98,7 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        "queue_order_strategy": "tasks.redisqueues:PriorityCycle",
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery.concurrency.base import BasePool
 from celery.platforms import EX_FAILURE
+from celery.signals import worker_shutting_down
 from celery.worker import state
 from celery.worker.request import Request
 
@@ -84,6 +85,7 @@ class BatchPool(BasePool):
             SystemExit: a model cannot be loaded, or the worker was told to stop meanwhile.
         """
         self._dispatcher.start()
+        worker_shutting_down.connect(self._on_shutting_down)
         while not self._dispatcher.ready.wait(0.2):
             state.maybe_shutdown()
         if self._dispatcher.failure:
@@ -118,6 +120,10 @@ class BatchPool(BasePool):
             select.select([self._wake], [], [], 0.1)
             self._turn()
         self._turn()
+
+    def _on_shutting_down(self, **_: Any) -> None:
+        """Wake the loop, so that it sees the signal now."""
+        os.eventfd_write(self._wake, 1)
 
     def on_terminate(self) -> None:
         """End at once; everything that is not acked goes back."""

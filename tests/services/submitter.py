@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas import load_endpoints
 from tasks.celery import create_celery
-from tasks.jobs import JobState, Result
+from tasks.jobs import JobState, Priority, Result
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
@@ -27,10 +27,11 @@ class Submitter:
         self.store = JobStore.from_url(settings.store_url)
         self.replies = ReplyListener(self.store)
 
-    def submit(self, endpoint: str = "trial", **inputs: Any) -> str:
+    def submit(self, endpoint: str = "trial", priority: Priority = Priority.NORMAL, **inputs: Any) -> str:
         """Submit a job; gives its id."""
         called = self.endpoints[endpoint]
-        return submit(self.celery, self.store, called, called.load_inputs(inputs), owner="me").id
+        loaded = called.load_inputs(inputs)
+        return submit(self.celery, self.store, called, loaded, owner="me", priority=priority).id
 
     def call(self, endpoint: str = "trial", timeout: float = 20, **inputs: Any) -> Result | None:
         """Submit a job and wait for its result on the reply channel."""
