@@ -9,7 +9,7 @@ A job that was accepted ends in exactly one of the four terminal states.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -131,7 +131,7 @@ class Result:
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON-ready form that is stored and published."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> Result:

@@ -196,6 +196,7 @@ class BatchPool(BasePool):
                 raise JobFailed(answer.error)
             except JobFailed:
                 info = ExceptionInfo()
+            info.exception = JobFailed(answer.error)  # the event shows it; billiard wraps it for a pipe
             request.on_success((True, info, answer.run_time))
 
     def _get_info(self) -> dict[str, Any]:

@@ -17,6 +17,10 @@ class JobRequest(Request):
         """Never here: the pool sees that the id was revoked and hands the job on as canceled."""
         return False
 
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """Describe it for `celery inspect` and Flower: never with what the client sent."""
+        return dict(super().info(safe=True))
+
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Stop the job, running or not; for `revoke(terminate=True)`."""
         pool.cancel(self)
