@@ -1,7 +1,7 @@
 """The worker's end of the model host.
 
 A host takes messages by `send`, gives messages to a callback, and its last message is always `Died`.
-`ProcessHost` is the real one; tests put a thread behind the same three methods.
+`ProcessHost` is the real one; the tests have one that is a thread, for which the same holds.
 """
 
 from __future__ import annotations

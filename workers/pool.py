@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,8 +27,9 @@ from tasks.jobs import Job, JobState, Priority, WorkerInfo
 from tasks.store import JobStore
 from workers.dispatch import Dispatcher
 from workers.events import Answer, Fatal
-from workers.host import ProcessHost
+from workers.host import Host, ProcessHost
 from workers.main import served
+from workers.messages import FromHost
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +39,13 @@ class JobFailed(StokerError):
 
 
 class BatchPool(BasePool):
-    """Hands requests to the dispatcher and does on Celery's loop thread what it answers."""
+    """Hands requests to the dispatcher and does on Celery's loop thread what it answers.
 
+    Attributes:
+        spawn: starts a model host for queues; it tells its messages to a callback.
+    """
+
+    spawn: Callable[[Sequence[str], Callable[[FromHost], None]], Host] = ProcessHost
     task_join_will_block = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -60,7 +67,7 @@ class BatchPool(BasePool):
         self._dispatcher = Dispatcher(
             JobStore.from_url(settings.store_url, connections=2, silence=60),
             {e.name: e for e in mine},
-            lambda on_message: ProcessHost(self._queues, on_message),
+            lambda on_message: self.spawn(self._queues, on_message),
             self._reply,
             info,
             self._queues,
