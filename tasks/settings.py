@@ -37,6 +37,8 @@ class Settings:
         port: port of the API.
         flower_host: address that Flower listens on.
         flower_port: port of Flower.
+        metrics_host: address that a worker serves its metrics on.
+        metrics_port: port of a worker's metrics; 0: it serves none.
         broker_url: amqp:// or redis:// URL of the broker.
         store_url: redis:// URL of the job store.
         embedded: whether broker and store are the Redis server that `stoker up` starts.
@@ -54,6 +56,8 @@ class Settings:
     port: int
     flower_host: str
     flower_port: int
+    metrics_host: str
+    metrics_port: int
     broker_url: str
     store_url: str
     embedded: bool
@@ -139,6 +143,8 @@ class _Reader:
             port=self._number("STOKER_PORT", 7777, 1, 65535),
             flower_host=self._text("STOKER_FLOWER_HOST", "127.0.0.1"),
             flower_port=self._number("STOKER_FLOWER_PORT", 5555, 1, 65535),
+            metrics_host=self._text("STOKER_METRICS_HOST", "127.0.0.1"),
+            metrics_port=self._number("STOKER_METRICS_PORT", 0, 0, 65535),
             broker_url=self._url(
                 "STOKER_BROKER_URL", broker or f"redis+socket://{quote(str(socket))}", BROKERS
             ),

@@ -8,8 +8,9 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -18,20 +19,22 @@ from tasks.up.errors import UpError
 
 OURS = ("app", "schemas", "tasks", "workers")
 LOCK = "up.lock"
+HIGHEST_PORT = 65535
 
 
-def check_machine(settings: Settings, start: Path, ours: Path) -> None:
+def check_machine(settings: Settings, metrics_ports: Mapping[str, int], start: Path, ours: Path) -> None:
     """Check what only the machine can tell.
 
     Args:
         settings: how this installation runs.
+        metrics_ports: ports of the workers' metrics, by queue.
         start: folder that `stoker up` was started in.
         ours: folder of Stoker's own packages.
 
     Raises:
         UpError: with everything that is missing.
     """
-    problems = [*_platform(), *_hidden(start, ours), *_ports(settings)]
+    problems = [*_platform(), *_hidden(start, ours), *_ports(settings, metrics_ports)]
     if problems:
         raise UpError(problems)
 
@@ -106,23 +109,44 @@ def _hidden(start: Path, ours: Path) -> Iterator[str]:
             )
 
 
-def _ports(settings: Settings) -> Iterable[str]:
-    addresses = {
-        "STOKER_PORT": ("the API", settings.host, settings.port),
-        "STOKER_FLOWER_PORT": ("Flower", settings.flower_host, settings.flower_port),
-    }
-    if settings.port == settings.flower_port:
-        yield f"STOKER_PORT and STOKER_FLOWER_PORT are both {settings.port}: change one."
-        return
-    for setting, (what, host, port) in addresses.items():
-        if reason := _refusal(host, port):
-            host_setting = setting.replace("PORT", "HOST")
-            hint = (
-                f"set {setting} to another port"
-                if "in use" in reason
-                else f"see {setting} and {host_setting}"
+@dataclass(frozen=True)
+class _Listener:
+    setting: str
+    what: str
+    host: str
+    port: int
+
+    def problem(self) -> str | None:
+        """Say what keeps it from listening."""
+        if self.port > HIGHEST_PORT:
+            return f"there is no port {self.port} for {self.what}: set {self.setting} to a lower one."
+        reason = _refusal(self.host, self.port)
+        if reason is None:
+            return None
+        hint = f"set {self.setting} to another port"
+        if "in use" not in reason:
+            hint = f"see {self.setting} and {self.setting.replace('PORT', 'HOST')}"
+        return f"{self.what} cannot listen on port {self.port} of {self.host} ({reason}): {hint}."
+
+
+def _ports(settings: Settings, metrics_ports: Mapping[str, int]) -> Iterator[str]:
+    listeners = [
+        _Listener("STOKER_PORT", "the API", settings.host, settings.port),
+        _Listener("STOKER_FLOWER_PORT", "Flower", settings.flower_host, settings.flower_port),
+    ]
+    for queue, port in metrics_ports.items():
+        what = f"the metrics of worker-{queue}"
+        listeners.append(_Listener("STOKER_METRICS_PORT", what, settings.metrics_host, port))
+    taken: dict[int, _Listener] = {}
+    for listener in listeners:
+        other = taken.setdefault(listener.port, listener)
+        if other is not listener:
+            yield (
+                f"{other.what} and {listener.what} cannot both have port {listener.port}: "
+                f"change {other.setting} or {listener.setting}."
             )
-            yield f"{what} cannot listen on port {port} of {host} ({reason}): {hint}."
+        elif problem := listener.problem():
+            yield problem
 
 
 def _refusal(host: str, port: int) -> str | None:

@@ -42,6 +42,12 @@ def worker_queues(endpoints: Mapping[str, Endpoint]) -> list[str]:
     return sorted({e.queue for e in endpoints.values() if e.enabled and e.model is not None})
 
 
+def metrics_ports(settings: Settings, endpoints: Mapping[str, Endpoint]) -> dict[str, int]:
+    """Give the port of each worker's metrics, by queue: STOKER_METRICS_PORT and the next ones, or none."""
+    first = settings.metrics_port
+    return {queue: first + n for n, queue in enumerate(worker_queues(endpoints))} if first else {}
+
+
 def programs(
     settings: Settings, endpoints: Mapping[str, Endpoint], redis_server: Path | None
 ) -> list[Program]:
@@ -61,9 +67,11 @@ def programs(
         command = (str(redis_server), str(run / "redis.conf"))
         lock = settings.home / "redis" / "lock"
         found.append(Program("redis", command, 100, 1, 15, essential=True, lock=lock))
+    ports = metrics_ports(settings, endpoints)
     for queue in worker_queues(endpoints):
         options = ("worker", "-Q", queue, "-n", f"{queue}@%h", "--loglevel", settings.log_level)
-        found.append(Program(f"worker-{queue}", (*celery, *options), 200, 10, 30))
+        own = ("env", f"STOKER_METRICS_PORT={ports[queue]}") if ports else ()
+        found.append(Program(f"worker-{queue}", (*own, *celery, *options), 200, 10, 30))
     gunicorn = (sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONFIG), "app:create_app()")
     found.append(Program("api", gunicorn, 300, 3, 30, essential=True))
     address = (f"--address={settings.flower_host}", f"--port={settings.flower_port}")

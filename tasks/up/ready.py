@@ -10,6 +10,7 @@ from pathlib import Path
 
 from schemas import Endpoint
 from tasks.settings import Settings
+from tasks.up.programs import metrics_ports
 
 TIMEOUT = 5.0  # s for one answer
 ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -56,6 +57,8 @@ def banner(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, k
         f"  Flower    {url(settings.flower_host, settings.flower_port)}  (user stoker, {flower_password})",
         f"  Logs      {shown(settings.home / 'log', start)}",
     ]
+    for queue, port in metrics_ports(settings, endpoints).items():
+        lines.append(f"  Metrics   {url(settings.metrics_host, port)}/metrics  (worker-{queue})")
     if key is not None:
         lines.append(f"  Demo key  {key}  (in {shown(settings.demo_key_file, start)})")
     if line := _curl(settings, endpoints, start, key is not None):

@@ -17,7 +17,7 @@ from tasks.settings import Settings
 from tasks.up import embedded, processes, supervisord
 from tasks.up.checks import check_machine, only_one, prepare_home
 from tasks.up.loop import Loop, Start
-from tasks.up.programs import ROOT, Program, flower_config, programs
+from tasks.up.programs import ROOT, Program, flower_config, metrics_ports, programs
 from tasks.up.ready import banner, missing, shown
 from tasks.up.watch import Watch, tail
 
@@ -49,7 +49,7 @@ def up(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, say: 
     os.umask(0o077)
     prepare_home(settings.home)
     with only_one(settings.home) as lock:
-        check_machine(settings, start, ROOT)
+        check_machine(settings, metrics_ports(settings, endpoints), start, ROOT)
         found = _prepare(settings, endpoints)
         key = _secrets(settings)
 

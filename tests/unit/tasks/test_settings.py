@@ -28,6 +28,16 @@ def test_defaults_are_an_embedded_installation_on_loopback(tmp_path):
     assert settings.store_url == f"unix://{tmp_path}/.stoker/redis.sock"
 
 
+def test_metrics_are_off_and_on_loopback_unless_told_otherwise(tmp_path):
+    settings = read(tmp_path)
+    assert (settings.metrics_host, settings.metrics_port) == ("127.0.0.1", 0)
+    settings = read(tmp_path, {"STOKER_METRICS_HOST": "0.0.0.0", "STOKER_METRICS_PORT": "9601"})
+    assert (settings.metrics_host, settings.metrics_port) == ("0.0.0.0", 9601)
+    assert problems(tmp_path, {"STOKER_METRICS_PORT": "-1"}) == [
+        "STOKER_METRICS_PORT='-1' is not a whole number from 0 to 65535"
+    ]
+
+
 def test_environment_wins_over_the_file(tmp_path):
     settings = read(tmp_path, {"STOKER_PORT": "8001"}, 'STOKER_PORT = 8000\nSTOKER_HOST = "0.0.0.0"\n')
     assert (settings.port, settings.host) == (8001, "0.0.0.0")

@@ -21,15 +21,15 @@ def free(settings: Settings) -> Settings:
     return dataclasses.replace(settings, port=ports[0], flower_port=ports[1])
 
 
-def problems(settings: Settings, start: Path) -> list[str]:
+def problems(settings: Settings, start: Path, **metrics_ports: int) -> list[str]:
     with pytest.raises(UpError) as error:
-        check_machine(settings, start, ROOT)
+        check_machine(settings, metrics_ports, start, ROOT)
     return error.value.problems
 
 
 def test_free_ports_and_an_own_folder_are_fine(free: Settings, tmp_path: Path) -> None:
-    check_machine(free, tmp_path, ROOT)
-    check_machine(free, ROOT, ROOT)
+    check_machine(free, {}, tmp_path, ROOT)
+    check_machine(free, {}, ROOT, ROOT)
 
 
 def test_taken_port_is_named_with_its_setting(free: Settings, tmp_path: Path) -> None:
@@ -48,7 +48,22 @@ def test_foreign_address_is_named_with_its_setting(free: Settings, tmp_path: Pat
 
 def test_one_port_for_both_is_refused(free: Settings, tmp_path: Path) -> None:
     (problem,) = problems(dataclasses.replace(free, flower_port=free.port), tmp_path)
-    assert problem.startswith("STOKER_PORT and STOKER_FLOWER_PORT are both")
+    assert problem == (
+        f"the API and Flower cannot both have port {free.port}: change STOKER_PORT or STOKER_FLOWER_PORT."
+    )
+
+
+def test_metrics_of_every_worker_need_a_free_port_of_their_own(free: Settings, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = problems(free, tmp_path, a=free.flower_port, b=port, c=65536)
+    assert found == [
+        f"Flower and the metrics of worker-a cannot both have port {free.flower_port}: "
+        "change STOKER_FLOWER_PORT or STOKER_METRICS_PORT.",
+        f"the metrics of worker-b cannot listen on port {port} of 127.0.0.1 (address already in use): "
+        "set STOKER_METRICS_PORT to another port.",
+        "there is no port 65536 for the metrics of worker-c: set STOKER_METRICS_PORT to a lower one.",
+    ]
 
 
 @pytest.mark.parametrize("name", ["app/x", "workers.py"])

@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 from tasks.settings import Settings
-from tasks.up.programs import flower_config, programs, worker_queues
+from tasks.up.programs import flower_config, metrics_ports, programs, worker_queues
 from tests.unit.up.conftest import MakeEndpoints
 
 REDIS = Path("/usr/bin/redis-server")
@@ -26,6 +26,18 @@ def test_each_queue_with_a_model_has_one_worker(settings: Settings, make_endpoin
 
 def test_redis_runs_only_when_it_is_embedded(settings: Settings) -> None:
     assert [program.name for program in programs(settings, {}, None)] == ["api", "flower"]
+
+
+def test_each_worker_serves_its_metrics_on_the_next_port(
+    settings: Settings, make_endpoints: MakeEndpoints
+) -> None:
+    endpoints = make_endpoints(("a", "two", True, True), ("b", "one", True, True), ("c", "x", False, True))
+    assert metrics_ports(settings, endpoints) == {}
+    settings = dataclasses.replace(settings, metrics_port=9601)
+    assert metrics_ports(settings, endpoints) == {"one": 9601, "two": 9602}
+    commands = {program.name: program.command for program in programs(settings, endpoints, None)}
+    assert commands["worker-one"][:2] == ("env", "STOKER_METRICS_PORT=9601")
+    assert commands["worker-two"][:2] == ("env", "STOKER_METRICS_PORT=9602")
 
 
 def test_api_stops_before_the_workers_and_redis_last(

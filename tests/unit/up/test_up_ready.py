@@ -63,6 +63,16 @@ def test_banner_without_demo_key_shows_none(
     assert "demo-key" not in text
 
 
+def test_banner_tells_where_each_workers_metrics_are(
+    settings: Settings, home: Path, make_endpoints: MakeEndpoints
+) -> None:
+    endpoints = make_endpoints(("a", "one", True, True), ("b", "two", True, True))
+    settings = dataclasses.replace(settings, metrics_port=9601)
+    lines = [line.split() for line in banner(settings, endpoints, home, None)]
+    assert ["Metrics", "http://127.0.0.1:9601/metrics", "(worker-one)"] in lines
+    assert ["Metrics", "http://127.0.0.1:9602/metrics", "(worker-two)"] in lines
+
+
 def test_api_that_does_not_answer_is_missing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise ConnectionRefusedError
