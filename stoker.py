@@ -9,7 +9,12 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-import click
+try:
+    import click
+except ModuleNotFoundError:  # installed for the sake of the client
+    sys.exit(
+        "Stoker's server is not installed; write `[server,worker]` after what you gave to `pip install`."
+    )
 
 if TYPE_CHECKING:
     from schemas import Endpoint

@@ -15,10 +15,9 @@ FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home stoker \
     && install -d -o stoker -g stoker -m 700 /var/lib/stoker
 COPY --from=build /opt/stoker /opt/stoker
-COPY docker/gunicorn.conf.py /opt/stoker/gunicorn.conf.py
 ENV PATH=/opt/stoker/bin:$PATH PYTHONUNBUFFERED=1 STOKER_HOME=/var/lib/stoker STOKER_HOST=0.0.0.0
 WORKDIR /var/lib/stoker
 USER stoker
 VOLUME /var/lib/stoker
 EXPOSE 7777
-CMD ["gunicorn", "-c", "/opt/stoker/gunicorn.conf.py", "app:create_app()"]
+CMD ["gunicorn", "-c", "python:tasks.gunicorn", "app:create_app()"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from schemas import Endpoint
 from tasks.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]  # folder of our packages, and of docker/ in a checkout
-GUNICORN_CONFIG = ROOT / "docker" / "gunicorn.conf.py"
+ROOT = Path(__file__).resolve().parents[2]  # folder of our packages
+API_GRACE = 30  # s; after Ctrl-C nobody waits as long as a job may take
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,17 @@ def programs(
         options = ("worker", "-Q", queue, "-n", f"{queue}@%h", "--loglevel", settings.log_level)
         own = ("env", f"STOKER_METRICS_PORT={ports[queue]}") if ports else ()
         found.append(Program(f"worker-{queue}", (*own, *celery, *options), 200, 10, 30))
-    gunicorn = (sys.executable, "-m", "gunicorn", "-c", str(GUNICORN_CONFIG), "app:create_app()")
-    found.append(Program("api", gunicorn, 300, 3, 30, essential=True))
+    patience = ("--graceful-timeout", str(API_GRACE))
+    gunicorn = (
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "-c",
+        "python:tasks.gunicorn",
+        *patience,
+        "app:create_app()",
+    )
+    found.append(Program("api", gunicorn, 300, 3, API_GRACE + 5, essential=True))
     address = (f"--address={settings.flower_host}", f"--port={settings.flower_port}")
     flower = (*celery, "flower", f"--conf={run / 'flower.py'}", *address)
     found.append(Program("flower", flower, 400, 3, 5))

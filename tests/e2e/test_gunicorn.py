@@ -1,4 +1,4 @@
-"""docker/gunicorn.conf.py with a real gunicorn."""
+"""tasks/gunicorn.py with a real gunicorn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docker/nginx.conf in a real NGINX, in front of a real gunicorn with docker/gunicorn.conf.py."""
+"""docker/nginx.conf in a real NGINX, in front of a real gunicorn with tasks/gunicorn.py."""
 
 from __future__ import annotations
 

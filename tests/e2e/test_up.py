@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,10 +27,16 @@ from tests.services import ROOT, Process, free_port, wait_until
 pytestmark = [pytest.mark.timeout(300)]
 
 UPPER_MODEL = """
+import time
+
 from workers.models.base import Model
 
 class Upper(Model):
     def predict(self, jobs):
+        for job in jobs:
+            if job["seconds"]:
+                print("sleeps")
+                time.sleep(job["seconds"])
         return [{"text": job["text"].upper()} for job in jobs]
 """
 UPPER_ENDPOINT = """
@@ -42,6 +49,7 @@ queue = "upper_cpu"
 model = "mymodel:Upper"
 [INPUTS]
 text = { type = "string", required = true }
+seconds = { type = "float", default = 0 }
 [OUTPUTS]
 text = { type = "string" }
 """
@@ -247,6 +255,20 @@ def test_stop_signal_ends_every_process(installation: Installation, number: sign
     assert installation.wait(60) == 0
     assert not [pid for pid in family if alive(pid)]
     assert "killing" not in installation.supervisord_log()
+
+
+def test_client_that_waits_is_answered_before_everything_stops(installation: Installation) -> None:
+    installation.wait_ready(90)
+    answers: list[dict[str, Any]] = []
+    inputs = {"text": "hello", "seconds": 4}
+    client = Thread(target=lambda: answers.append(installation.call("upper", inputs)))
+    client.start()
+    log = installation.home / "log" / "worker-upper_cpu.log"
+    wait_until(lambda: "sleeps" in log.read_text(), 20, "the job to run")
+    installation.send_signal(signal.SIGTERM)
+    assert installation.wait(60) == 0
+    client.join(10)
+    assert [answer["text"] for answer in answers] == ["HELLO"]
 
 
 def test_killed_command_takes_every_process_with_it(installation: Installation) -> None:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.services.process import ROOT, Process, free_port
+from tests.services.process import Process, free_port
 
 BIN = Path(sys.executable).parent  # of the virtual environment
 
@@ -31,7 +31,7 @@ class Worker(Process):
 
 
 class Api(Process):
-    """A real API: gunicorn with docker/gunicorn.conf.py.
+    """A real API: gunicorn with tasks/gunicorn.py.
 
     Attributes:
         port: that it listens on.
@@ -41,7 +41,7 @@ class Api(Process):
     def __init__(self, env: Mapping[str, str], folder: Path, wsgi: str = "app:create_app()") -> None:
         self.port = int(env.get("STOKER_PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [str(BIN / "gunicorn"), "-c", str(ROOT / "docker" / "gunicorn.conf.py"), wsgi]
+        command = [str(BIN / "gunicorn"), "-c", "python:tasks.gunicorn", wsgi]
         env = _python_env(env) | {"STOKER_PORT": str(self.port)}
         super().__init__("API", command, env, folder / f"api-{self.port}.log", self.answers)
 

@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
+GUNICORN = ROOT / "tasks" / "gunicorn.py"
 SECRETS = ("RABBITMQ_PASSWORD", "REDIS_PASSWORD", "STOKER_SECRET_KEY", "STOKER_FLOWER_PASSWORD")
 
 
@@ -56,15 +57,13 @@ def test_mounted_files_exist(compose: dict[str, Any]) -> None:
 
 
 def test_container_of_the_api_is_more_patient_than_gunicorn(compose: dict[str, Any]) -> None:
-    graceful = re.search(
-        r"^graceful_timeout = (\d+)$", (DOCKER / "gunicorn.conf.py").read_text(), re.MULTILINE
-    )
+    graceful = re.search(r"^graceful_timeout = (\d+)$", GUNICORN.read_text(), re.MULTILINE)
     assert seconds(compose["services"]["api"]["stop_grace_period"]) > int(graceful[1])
 
 
 def test_nginx_closes_idle_connections_before_gunicorn_does() -> None:
     kept = re.search(r"keepalive_timeout (\d+)s", (DOCKER / "nginx.d" / "upstream.conf").read_text())
-    held = re.search(r"^keepalive = (\d+) ", (DOCKER / "gunicorn.conf.py").read_text(), re.MULTILINE)
+    held = re.search(r"^keepalive = (\d+) ", GUNICORN.read_text(), re.MULTILINE)
     assert int(kept[1]) < int(held[1])
 
 

@@ -48,6 +48,12 @@ def test_api_stops_before_the_workers_and_redis_last(
     assert in_order_of_stop == ["flower", "api", "worker-one", "redis"]
 
 
+def test_api_ends_by_itself_before_it_would_be_killed(settings: Settings) -> None:
+    api = next(program for program in programs(settings, {}, None) if program.name == "api")
+    patience = int(api.command[api.command.index("--graceful-timeout") + 1])
+    assert patience < api.stop_time
+
+
 def test_redis_never_runs_twice_on_its_data(settings: Settings) -> None:
     redis = programs(settings, {}, REDIS)[0]
     assert redis.lock == settings.home / "redis" / "lock"

@@ -1,12 +1,15 @@
-"""Gunicorn for the API: `gunicorn -c docker/gunicorn.conf.py 'app:create_app()'`.
+"""Gunicorn for the API: `gunicorn -c python:tasks.gunicorn 'app:create_app()'`.
 
 Address, port and number of processes come from Stoker's own settings. Behind a proxy on another machine set
 FORWARDED_ALLOW_IPS to its address or network; gunicorn's default trusts the loopback address only.
 """
 
+from __future__ import annotations
+
 import os
 import resource
 import sys
+from typing import Any
 
 from gunicorn.glogging import Logger
 
@@ -29,8 +32,8 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
 class _AccessLogger(Logger):
     """Escapes control characters of the path: a line of the log is one request."""
 
-    def atoms(self, resp, req, environ, request_time):
-        atoms = super().atoms(resp, req, environ, request_time)
+    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
+        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
         atoms["U"] = (atoms["U"] or "").encode("unicode_escape").decode()
         return atoms
 
