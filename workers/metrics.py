@@ -6,6 +6,7 @@ queues, endpoints, states, causes and devices: there are few of each.
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from prometheus_client.registry import Collector
 from tasks.errors import StokerError
 from tasks.jobs import Job, JobState, Result
 from workers.gpu import Gpus
+from workers.table import Run
 from workers.verdict import Cause
 
 PREFIX = "stoker_worker"
@@ -84,7 +86,7 @@ class Metrics:
         for queue in queues:
             info.labels(queue).info({"worker": name, "version": version("stoker")})
         waits = self._histogram("queue_wait_seconds", "From the acceptance of a job to its start", SECONDS)
-        sizes = self._histogram("batch_size", "Jobs that start together", SIZES)
+        sizes = self._histogram("batch_size", "Jobs on the model together, at each start", SIZES)
         runs = self._histogram("run_seconds", "From the start of a job to its outcome", SECONDS)
         finished = Counter(
             f"{PREFIX}_jobs_finished_total",
@@ -129,13 +131,16 @@ class Metrics:
                 "to a free port, or to 0 for no metrics, or see STOKER_METRICS_HOST"
             ) from error
 
-    def started(self, jobs: Sequence[Job], at: float) -> None:
-        """Take jobs of one endpoint that start together; `at` in seconds since 1970."""
-        if jobs and (sizes := self._sizes.get(jobs[0].endpoint)):
-            sizes.observe(len(jobs))
-            waits = self._waits[jobs[0].endpoint]
-            for job in jobs:
-                waits.observe(max(0.0, at - job.accepted))  # clocks of two machines differ
+    def started(self, runs: Iterable[Run], running: Iterable[Run]) -> None:
+        """Take runs that start together, and all that are on the model now, those included."""
+        sizes = Counts(run.job.endpoint for run in running)
+        endpoints = set()
+        for run in runs:
+            if run.started is not None and (waits := self._waits.get(run.job.endpoint)):
+                endpoints.add(run.job.endpoint)
+                waits.observe(max(0.0, run.started - run.job.accepted))  # clocks of two machines differ
+        for endpoint in endpoints:
+            self._sizes[endpoint].observe(sizes[endpoint])
 
     def finished(self, job: Job, result: Result) -> None:
         """Take the outcome of a job."""

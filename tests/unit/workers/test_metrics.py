@@ -1,6 +1,7 @@
 """What a worker tells Prometheus."""
 
 import os
+import re
 import urllib.request
 
 import pytest
@@ -8,9 +9,10 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.jobs import Job, JobState, Result
-from tests.services import free_port
+from tests.services import ROOT, free_port
 from workers.gpu import GpuMemory
 from workers.metrics import Metrics, MetricsError, Snapshot
+from workers.table import Run
 from workers.verdict import Cause
 
 
@@ -47,12 +49,17 @@ def job(endpoint="a", accepted=100.0):
     return Job("id-of-the-job", endpoint, "q", {"text": "hush"}, "owner", accepted, 999.0, 10.0)
 
 
+def run(number=1, **of_job):
+    return Run(number, job(**of_job), started=105.0)
+
+
 def result(state, started=None, finished=110.0):
     return Result(state, accepted=100.0, started=started, finished=finished)
 
 
 def test_wait_and_size_of_a_batch_are_counted_by_endpoint(worker):
-    worker.metrics.started([job(accepted=100.0), job(accepted=104.5)], at=105.0)
+    batch = [run(accepted=100.0), run(accepted=104.5)]
+    worker.metrics.started(batch, batch)
     assert worker.get("queue_wait_seconds_sum", endpoint="a") == 5.5
     assert worker.get("queue_wait_seconds_bucket", endpoint="a", le="0.5") == 1
     assert worker.get("queue_wait_seconds_bucket", endpoint="a", le="5.0") == 2
@@ -61,8 +68,16 @@ def test_wait_and_size_of_a_batch_are_counted_by_endpoint(worker):
     assert worker.get("batch_size_count", endpoint="b") == 0
 
 
+def test_job_that_joins_others_counts_them_too_but_only_those_of_its_endpoint(worker):
+    joins = [run(3), run(4)]
+    worker.metrics.started(joins, [run(1), run(2, endpoint="b"), *joins])
+    assert worker.get("batch_size_sum", endpoint="a") == 3
+    assert worker.get("batch_size_count", endpoint="b") == 0
+    assert worker.get("queue_wait_seconds_count", endpoint="a") == 2
+
+
 def test_clock_of_the_api_that_is_ahead_makes_no_wait_negative(worker):
-    worker.metrics.started([job(accepted=200.0)], at=105.0)
+    worker.metrics.started([run(accepted=200.0)], [])
     assert worker.get("queue_wait_seconds_sum", endpoint="a") == 0
 
 
@@ -78,7 +93,7 @@ def test_jobs_that_ended_are_counted_by_state_and_timed_if_they_ran(worker):
 
 def test_endpoint_that_the_worker_does_not_serve_makes_no_new_series(worker):
     before = worker.names(), len(generate_latest(worker.metrics.registry).splitlines())
-    worker.metrics.started([job("made-up")], at=105.0)
+    worker.metrics.started([run(endpoint="made-up")], [run(endpoint="made-up")])
     worker.metrics.finished(job("made-up"), result(JobState.FAILED, started=101.0))
     assert (worker.names(), len(generate_latest(worker.metrics.registry).splitlines())) == before
 
@@ -139,7 +154,7 @@ def test_gpu_memory_is_there_only_where_a_gpu_is():
 def test_what_is_served_parses_follows_the_conventions_and_names_no_job(worker):
     port = free_port()
     worker.metrics.serve("127.0.0.1", port)
-    worker.metrics.started([job()], at=105.0)
+    worker.metrics.started([run()], [run()])
     worker.metrics.finished(job(), result(JobState.DONE, started=105.0))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
@@ -163,3 +178,18 @@ def test_port_in_use_is_an_error_that_names_the_setting(worker):
 def test_address_of_another_machine_is_an_error_that_names_the_setting(worker):
     with pytest.raises(MetricsError, match="STOKER_METRICS_HOST"):
         worker.metrics.serve("192.0.2.1", free_port())
+
+
+def test_documentation_tells_of_every_metric_and_of_no_other():
+    worker = Worker(GpuMemory("GPU-aa11", 25, 100))
+    worker.now = Snapshot(os.getpid(), True)
+    endings = {"counter": "_total", "info": "_info"}
+    families = [f for f in worker.metrics.registry.collect() if f.name.startswith("stoker_worker")]
+    exposed = {family.name + endings.get(family.type, "") for family in families}
+    text = (ROOT / "docs" / "operations.md").read_text().partition("\n## Metrics\n")[2]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    told = {f"stoker_worker_{name}" for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert told <= exposed
+    assert all(name.startswith("stoker_worker_host_process_") for name in exposed - told)
+    queried = set(re.findall(r"stoker_worker_\w+", text)) - {"stoker_worker_"}
+    assert queried <= worker.names()
