@@ -85,20 +85,17 @@ class Gpus:
         try:
             self._nvml = self._load()
             self._nvml.nvmlInit()
-            handles = self._all_handles()
-            return {
-                uuid: handles.get(uuid) or self._nvml.nvmlDeviceGetHandleByUUID(uuid)
-                for uuid in visible(self._visible, list(handles))
-            }
+            uuids = visible(self._visible, self._all_uuids())
+            return {uuid: self._nvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids}
         except (
             Exception
         ) as error:  # a missing library, a missing driver, or one that does not fit the library
             logger.debug("no GPU memory in the metrics: %r", error)
             return {}
 
-    def _all_handles(self) -> dict[str, Any]:
+    def _all_uuids(self) -> list[str]:
         handles = map(self._nvml.nvmlDeviceGetHandleByIndex, range(self._nvml.nvmlDeviceGetCount()))
-        return {self._nvml.nvmlDeviceGetUUID(handle): handle for handle in handles}
+        return [self._nvml.nvmlDeviceGetUUID(handle) for handle in handles]
 
 
 def visible(wanted: str | None, uuids: Sequence[str]) -> list[str]:

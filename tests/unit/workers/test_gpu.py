@@ -72,6 +72,10 @@ def test_cuda_visible_devices_is_read_as_cuda_does(wanted, found):
     assert visible(wanted, UUIDS) == found
 
 
+def test_beginning_of_no_uuid_is_none_of_the_only_device():
+    assert visible("", UUIDS[:1]) == []
+
+
 def test_memory_of_the_visible_devices_is_told():
     driver = Driver(*UUIDS)
     gpus = Gpus({"CUDA_VISIBLE_DEVICES": "1"}, lambda: driver)

@@ -110,10 +110,11 @@ def test_restarts_are_counted_by_cause_from_zero(worker):
 
 def test_host_is_absent_then_loads_then_is_up(worker):
     states = []
-    for now in (Snapshot(0, True), Snapshot(os.getpid(), False), Snapshot(os.getpid(), True)):
+    pid = os.getpid()
+    for now in (Snapshot(0, True), Snapshot(0, False), Snapshot(pid, False), Snapshot(pid, True)):
         worker.now = now
         states.append((worker.get("host_loading"), worker.get("host_up")))
-    assert states == [(0, 0), (1, 0), (0, 1)]
+    assert states == [(0, 0), (0, 0), (1, 0), (0, 1)]
     worker.metrics.host_ready(4.25)
     assert worker.get("host_load_seconds") == 4.25
 
@@ -145,7 +146,7 @@ def test_each_queue_is_named_with_the_worker(worker):
 
 
 def test_gpu_memory_is_there_only_where_a_gpu_is():
-    assert not [name for name in Worker().names() if "gpu" in name]
+    assert b"gpu_memory" not in generate_latest(Worker().metrics.registry)
     worker = Worker(GpuMemory("GPU-aa11", 25, 100), GpuMemory("GPU-bb22", 0, 100))
     assert worker.get("gpu_memory_used_bytes", device="GPU-aa11") == 25
     assert worker.get("gpu_memory_total_bytes", device="GPU-bb22") == 100
