@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ from workers.messages import (
     Returned,
     Started,
 )
+from workers.metrics import Metrics, Snapshot
 from workers.overseer import Overseer
 from workers.results import Aborted, Recorder, until_stored
 from workers.table import Phase, Run, Table
@@ -56,6 +58,9 @@ class Dispatcher(threading.Thread):
         reply: takes answers, and news for the worker; called from this thread.
         info: how the worker announces itself.
         queues: names of the queues that it serves.
+
+    Attributes:
+        metrics: what it tells Prometheus, if somebody serves it.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Dispatcher(threading.Thread):
         max_load_time = sum(e.max_load_time for e in endpoints.values()) or math.inf
         self._keeper = Keeper(spawn, self._inbox.put, max_load_time)
         self._overseer = Overseer(self._table, self._keeper, self._recorder)
+        self.metrics = Metrics(info.name, queues, list(endpoints), self._snapshot)
         self._announce_at = 0.0
         self._tend_at = math.inf
         self._stopping = False
@@ -119,6 +125,16 @@ class Dispatcher(threading.Thread):
     def running(self) -> int:
         """Number of jobs on the model; a snapshot."""
         return len(self._table.running)
+
+    def _snapshot(self) -> Snapshot:
+        held = self._table.in_phase(Phase.CLAIMING, Phase.SENT, Phase.RECALLED)
+        running = self._table.in_phase(Phase.STARTED)
+        return Snapshot(
+            self._keeper.pid,
+            self._keeper.ready,
+            running=Counter(run.job.endpoint for run in running),
+            held=Counter(run.job.endpoint for run in held),
+        )
 
     # -- the thread
 
@@ -175,7 +191,9 @@ class Dispatcher(threading.Thread):
             case Arrived():
                 self._on_arrived(event)
             case Started():
-                for run in self._overseer.started(event):
+                runs = self._overseer.started(event)
+                self.metrics.started(runs, self._table.running)
+                for run in runs:
                     for delivery in run.deliveries:
                         self._reply(Answer(delivery, started=True))
             case Report():
@@ -215,6 +233,7 @@ class Dispatcher(threading.Thread):
         self._info = replace(self._info, description={**self._info.description, **event.description})
         self._announce_at = 0.0
         self._keeper.loaded()
+        self.metrics.host_ready(event.load_time)
         self.ready.set()
 
     def _on_died(self, event: Died) -> None:
@@ -228,6 +247,7 @@ class Dispatcher(threading.Thread):
             self._on_shutdown()
             self.ready.set()
         else:
+            self.metrics.host_restarts(cause)
             self._overseer.died(event, cause)
 
     def _hopeless(self, event: Died, cause: Cause) -> str | None:
@@ -251,6 +271,7 @@ class Dispatcher(threading.Thread):
         self._claim(now)
         self._overseer.act(now, self._stopping)
         for run, result in self._recorder.write(time.monotonic()):
+            self.metrics.finished(run.job, result)
             for delivery in self._table.stored(run.number):
                 self._reply(Answer.of(delivery, result))
         refused, self._recorder.refused = self._recorder.refused, []

@@ -47,7 +47,8 @@ class Keeper:
     @property
     def pid(self) -> int:
         """Process id of the host; 0 between two."""
-        return self._host.pid if self._host else 0
+        host = self._host  # other threads ask too
+        return host.pid if host else 0
 
     def next_due(self) -> float:
         """When `act` has something to do."""

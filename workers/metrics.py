@@ -35,7 +35,13 @@ SECONDS = (
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0),
 )
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-CAUSES = {Cause.ITSELF: "crash", Cause.TIMEOUT: "timeout", Cause.CANCEL: "cancel"}
+CAUSES = {
+    Cause.ITSELF: "crash",
+    Cause.TIMEOUT: "timeout",
+    Cause.CANCEL: "cancel",
+    Cause.LOADING: "loading",
+    Cause.WORN: "recycle",
+}
 
 
 class MetricsError(StokerError):

@@ -30,6 +30,7 @@ from workers.events import Answer, Fatal
 from workers.host import Host, ProcessHost
 from workers.main import served
 from workers.messages import FromHost
+from workers.metrics import MetricsError
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +90,10 @@ class BatchPool(BasePool):
         """Start the host and wait until its models are loaded.
 
         Raises:
-            SystemExit: a model cannot be loaded, or the worker was told to stop meanwhile.
+            SystemExit: a model cannot be loaded, the metrics cannot be served, or the worker was told to
+                stop meanwhile.
         """
+        self._serve_metrics()
         self._dispatcher.start()
         worker_shutting_down.connect(self._on_shutting_down)
         while not self._dispatcher.ready.wait(0.2):
@@ -98,6 +101,16 @@ class BatchPool(BasePool):
         if self._dispatcher.failure:
             logger.critical("%s", self._dispatcher.failure)
             raise SystemExit(EX_FAILURE)
+
+    def _serve_metrics(self) -> None:
+        settings = self.app.stoker_settings
+        if not settings.metrics_port:
+            return
+        try:
+            self._dispatcher.metrics.serve(settings.metrics_host, settings.metrics_port)
+        except MetricsError as error:
+            logger.critical("%s", error)
+            raise SystemExit(EX_FAILURE) from error
 
     def register_with_event_loop(self, loop: Any) -> None:
         """Listen for answers; called again after each reconnect, when the hub has forgotten us."""
