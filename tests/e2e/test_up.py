@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -65,7 +68,7 @@ class Installation(Process):
         env: its environment.
     """
 
-    def __init__(self, start: Path, model: str = UPPER_MODEL) -> None:
+    def __init__(self, start: Path, model: str = UPPER_MODEL, **env: str) -> None:
         self.start = start
         self.home = start / "home"
         self.port, self.flower_port = free_port(), free_port()
@@ -77,6 +80,7 @@ class Installation(Process):
             "STOKER_PORT": str(self.port),
             "STOKER_FLOWER_PORT": str(self.flower_port),
             "STOKER_ENDPOINTS": "./endpoints",
+            **env,
         }
         command = [sys.executable, str(ROOT / "stoker.py"), "up"]
         super().__init__("stoker up", command, self.env, start / "up.out", self.is_ready, cwd=start)
@@ -118,6 +122,19 @@ class Installation(Process):
         )
 
 
+def ports_in_a_row(count: int) -> int:
+    """Give the first of `count` ports that nobody listens on now, below those that the system hands out."""
+    while True:
+        first = random.randrange(20_000, 30_000)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+        return first
+
+
 @pytest.fixture
 def start_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="stoker up-"))
@@ -136,7 +153,7 @@ def installation(start_folder: Path) -> Installation:
 @pytest.fixture(scope="module")
 def running() -> Iterator[Installation]:
     folder = Path(tempfile.mkdtemp(prefix="stoker-up-"))
-    installation = Installation(folder)
+    installation = Installation(folder, STOKER_METRICS_PORT=str(ports_in_a_row(4)))
     try:
         installation.wait_ready(90)
         yield installation
@@ -184,6 +201,15 @@ def test_printed_curl_line_gives_an_embedding(running: Installation) -> None:
 
 def test_model_of_the_start_folder_is_served(running: Installation) -> None:
     assert running.call("upper", {"text": "hello"})["text"] == "HELLO"
+
+
+def test_each_worker_serves_its_metrics_where_the_banner_says(running: Installation) -> None:
+    running.call("upper", {"text": "hello"})
+    told = dict(re.findall(r"(http://127\.0\.0\.1:\d+/metrics)  \(worker-(\w+)\)", running.log()))
+    assert sorted(told.values()) == ["embed_cpu", "example_cpu", "text_cpu", "upper_cpu"]
+    for url, queue in told.items():
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert f'stoker_worker_info{{queue="{queue}"' in answer.read().decode()
 
 
 def test_flower_asks_for_its_password(running: Installation) -> None:

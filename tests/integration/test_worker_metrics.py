@@ -94,18 +94,6 @@ def test_jobs_at_hand_are_told_while_a_model_holds_the_gil(submitter, start_scra
     wait_until(lambda: scrape()("jobs_finished_total", endpoint="trial", state="done") == 4, 10, "all done")
 
 
-def test_canceled_and_stuck_job_is_told(submitter, start_scraped):
-    _, scrape = start_scraped()
-    job = submitter.submit(action="hold_gil", seconds=60)
-    wait_until(lambda: scrape()("jobs_running", endpoint="trial"), 10, "the job to run")
-    submitter.store.cancel(job)
-    submitter.results([job], timeout=15)
-    wait_until(lambda: scrape()("host_restarts_total", cause="cancel") == 1, 10, "the restart")
-    wait_until(
-        lambda: scrape()("jobs_finished_total", endpoint="trial", state="canceled") == 1, 10, "the count"
-    )
-
-
 def test_port_in_use_stops_the_worker_and_names_the_setting(start_worker):
     port = str(free_port())
     first = start_worker("trial_cpu", {"STOKER_METRICS_PORT": port})
