@@ -16,6 +16,8 @@ except ModuleNotFoundError:  # installed for the sake of the client
         "Stoker's server is not installed; write `[server,worker]` after what you gave to `pip install`."
     )
 
+from tasks.commands.keys import keys, migrate
+
 if TYPE_CHECKING:
     from schemas import Endpoint
     from tasks.settings import Settings
@@ -90,6 +92,10 @@ def cancel(job_id: str) -> None:
     if state is None:
         _fail([f"there is no job {job_id}, or its result has been forgotten"])
     click.echo(state.value)
+
+
+main.add_command(keys)
+main.add_command(migrate)
 
 
 def _load() -> tuple[Settings, dict[str, Endpoint]]:

@@ -16,7 +16,7 @@ from app.errors import ApiError
 from app.params import request_params
 from app.services import called_endpoint, services
 from schemas import Endpoint
-from tasks.accounts import ApiKey
+from tasks.accounts import Client
 
 # The only views that open without a key; what they show may still depend on one.
 PUBLIC = frozenset(
@@ -56,34 +56,35 @@ def guard() -> Response | None:
     if request.method not in methods:
         raise MethodNotAllowed(sorted(methods))
     if request.endpoint not in PUBLIC:
-        g.api_key = authenticate()
+        g.client = authenticate()
         if endpoint is not None:
-            authorize(g.api_key, endpoint)
+            authorize(g.client, endpoint)
     return None
 
 
-def authenticate() -> ApiKey:
-    """Give the API key that the request's credential stands for.
+def authenticate() -> Client:
+    """Give the client that the request's credential stands for.
 
     Raises:
         ApiError: there is no credential, or it is not valid.
+        DatabaseUnavailable: nobody can tell at the moment.
     """
     credential = presented()
     if credential is None:
         raise ApiError("key_missing", "API key missing")
-    key = services().auth.resolve(credential)
-    if key is None:
+    client = services().auth.resolve(credential)
+    if client is None:
         raise ApiError("key_not_valid", "Key not valid")
-    return key
+    return client
 
 
-def authorize(key: ApiKey, endpoint: Endpoint) -> None:
-    """Make sure that `key` opens `endpoint`.
+def authorize(client: Client, endpoint: Endpoint) -> None:
+    """Make sure that `client` may call `endpoint`.
 
     Raises:
-        ApiError: it does not.
+        ApiError: it may not.
     """
-    if not key.opens(endpoint.name):
+    if not client.opens(endpoint.name):
         raise ApiError("not_authorized", f"Client not authorized for endpoint {endpoint.name}!")
 
 
@@ -102,9 +103,9 @@ def presented() -> str | None:
 @blueprint.route("/<endpoint:endpoint>/login", methods=["GET", "POST"])
 def login(endpoint: Endpoint) -> dict[str, Any]:
     """Give a session token for the key; unlike the key it ends by itself."""
-    key = authenticate()
-    authorize(key, endpoint)
-    token = services().auth.session_token(presented() or "", key)
+    client = authenticate()
+    authorize(client, endpoint)
+    token = services().auth.session_token(presented() or "", client)
     return {"success": True, "ep_version": endpoint.version, "client_session_auth_key": token}
 
 

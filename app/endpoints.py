@@ -28,8 +28,8 @@ def list_endpoints() -> dict[str, Any]:
     """Name all endpoints or, with a key, those that it opens."""
     names = list(services().endpoints)
     if presented() is not None:
-        key = authenticate()
-        names = [name for name in names if key.opens(name)]
+        client = authenticate()
+        names = [name for name in names if client.opens(name)]
     return {"endpoints": names}
 
 

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.services import called_endpoint
 from schemas import InputError
-from tasks.errors import BrokerUnavailable, StoreUnavailable
+from tasks.errors import BrokerUnavailable, DatabaseUnavailable, StokerError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +35,23 @@ STATUS = {
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "queue_full": 429,
+    "too_many_jobs": 429,
+    "too_many_requests": 429,
     "internal_error": 500,
     "job_failed": 500,
     "endpoint_disabled": 503,
     "broker_unavailable": 503,
+    "database_unavailable": 503,
+    "overloaded": 503,
     "store_unavailable": 503,
     "not_ready": 503,
 }
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}  # of what Flask raises
+_PARTS: dict[type[StokerError], tuple[str, str]] = {
+    BrokerUnavailable: ("message broker", "broker_unavailable"),
+    DatabaseUnavailable: ("database of keys", "database_unavailable"),
+    StoreUnavailable: ("job store", "store_unavailable"),
+}
 RETRY_AFTER = (1, 5)  # s; spread, so that the clients of an outage do not come back all at once
 
 
@@ -70,8 +79,8 @@ def init_errors(app: Flask) -> None:
     """Let every error of a request end in this module."""
     app.register_error_handler(ApiError, answer)
     app.register_error_handler(InputError, _invalid_input)
-    app.register_error_handler(BrokerUnavailable, _unavailable)
-    app.register_error_handler(StoreUnavailable, _unavailable)
+    for outage in _PARTS:
+        app.register_error_handler(outage, _unavailable)
     app.register_error_handler(HTTPException, _of_flask)
     app.register_error_handler(Exception, _internal)
 
@@ -102,11 +111,9 @@ def _lists(errors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {name: list(messages) for name, messages in errors.items()}
 
 
-def _unavailable(error: BrokerUnavailable | StoreUnavailable) -> Response:
+def _unavailable(error: StokerError) -> Response:
     logger.error("%s", error)
-    part, code = "job store", "store_unavailable"
-    if isinstance(error, BrokerUnavailable):
-        part, code = "message broker", "broker_unavailable"
+    part, code = next(names for outage, names in _PARTS.items() if isinstance(error, outage))
     sentence = f"The {part} cannot be reached at the moment; try again"
     return answer(ApiError(code, sentence, retry_after=random.randint(*RETRY_AFTER)))
 

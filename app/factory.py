@@ -11,14 +11,17 @@ from flask import Flask, request
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
 
-from app import auth, errors, headers, health, jobs
+from app import auth, errors, headers, health, jobs, limits
 from app import endpoints as endpoint_views
+from app.queues import Queues
 from app.routing import endpoint_converter
 from app.services import EXTENSION, Services
 from app.tokens import SESSION_LIFETIME, Authenticator
 from schemas import Endpoint, load_endpoints
-from tasks.accounts import KeyRing
+from tasks.accounts import Clients, KeyCache, KeyRing, KeyStore
 from tasks.celery import create_celery
+from tasks.database import Database
+from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.secrets import read_or_create
 from tasks.settings import Settings
@@ -59,6 +62,7 @@ def create_app(
     found = load_endpoints(settings.endpoint_folders) if endpoints is None else endpoints
     secret = settings.secret_key or read_or_create(settings.home / "secret-key")
     store = store or JobStore.from_url(settings.store_url)
+    keys = KeyCache(KeyStore(Database.of(settings, hurried=True)))
 
     app = Flask(__name__.partition(".")[0], static_folder=None)
     app.extensions[EXTENSION] = Services(
@@ -67,12 +71,15 @@ def create_app(
         celery=celery or create_celery(settings, found),
         store=store,
         replies=ReplyListener(store),
-        auth=Authenticator(_keys(settings, found, secret), secret),
+        auth=Authenticator(Clients(_keys_of_files(settings, found, secret), keys), secret),
+        rates=Rates(store.connection_pool),
+        queues=Queues(store),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)
     errors.init_errors(app)
     headers.init_headers(app)
+    limits.init_limits(app)
     auth.init_auth(app)
     for module in (health, endpoint_views, jobs):
         app.register_blueprint(module.blueprint)
@@ -95,8 +102,5 @@ def _configure(app: Flask, settings: Settings, secret: str) -> None:
         app.json.compact = True
 
 
-def _keys(settings: Settings, found: Mapping[str, Endpoint], secret: str) -> KeyRing:
-    keys = KeyRing.load(secret, found, settings.demo_key_file if settings.demo_key else None)
-    if not len(keys):
-        logger.warning("there is no API key: nobody can submit a job")
-    return keys
+def _keys_of_files(settings: Settings, found: Mapping[str, Endpoint], secret: str) -> KeyRing:
+    return KeyRing.load(secret, found, settings.demo_key_file if settings.demo_key else None)

@@ -30,7 +30,7 @@ def _complete(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     # Any site may call: a browser sends no cookie with it, and keys are never in cookies.
     headers["Access-Control-Allow-Origin"] = "*"
-    headers["Access-Control-Expose-Headers"] = f"{REQUEST_ID}, Retry-After"
+    headers["Access-Control-Expose-Headers"] = f"{REQUEST_ID}, Retry-After, RateLimit, RateLimit-Policy"
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = headers.get("Allow", "")
         headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, {REQUEST_ID}"

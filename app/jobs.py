@@ -13,10 +13,11 @@ from flask import Blueprint, g, session
 from app.answers import progress_body, result_body
 from app.auth import KEY_PARAMETERS
 from app.errors import ApiError
+from app.limits import count_request, jobs_at_once, refuse_hopeless, too_many_jobs
 from app.params import Params, request_params
 from app.services import services
 from schemas import Endpoint, InputError
-from tasks.errors import QueueFull, StoreUnavailable
+from tasks.errors import QueueFull, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job, Result
 from tasks.records import estimate
 from tasks.replies import Waiter
@@ -36,6 +37,8 @@ def run(endpoint: Endpoint) -> dict[str, Any]:
     """Submit a job and, unless told otherwise, hold the answer back until its result is there."""
     if not endpoint.enabled:
         raise ApiError("endpoint_disabled", "Endpoint disabled!")
+    count_request(g.client, endpoint)
+    refuse_hopeless(g.client, endpoint)
     inputs, wait = read_inputs(endpoint, request_params())
     client_session = None
     if endpoint.session_vars:
@@ -60,7 +63,7 @@ def progress(endpoint: Endpoint) -> dict[str, Any]:
         raise ApiError("job_id_missing", "No job_id given")
     store = services().store
     status = store.get(job_id)
-    if status is None or status.endpoint != endpoint.name or status.owner != g.api_key.id:
+    if status is None or status.endpoint != endpoint.name or status.owner != g.client.id:
         raise unknown_job(job_id)
     return progress_body(endpoint, status, store.workers(endpoint.queue))
 
@@ -126,16 +129,24 @@ def _submit(
             parts.store,
             endpoint,
             inputs,
-            owner=g.api_key.id,
+            owner=g.client.id,
             job_id=job_id,
             reply_to=reply_to,
             session=client_session,
+            priority=g.client.priority,
+            jobs_at_once=jobs_at_once(g.client, endpoint),
         )
     except QueueFull as error:
-        seconds = estimate(parts.store.workers(endpoint.queue), 1)
-        raise ApiError("queue_full", str(error), retry_after=max(1, math.ceil(seconds))) from error
+        raise ApiError("queue_full", str(error), retry_after=_next_end(endpoint)) from error
+    except TooManyJobs as error:
+        raise too_many_jobs(endpoint, error.limit, _next_end(endpoint)) from error
     logger.info("job %s for %s, request %s", job.id, endpoint.name, g.request_id)
     return job
+
+
+def _next_end(endpoint: Endpoint) -> int:
+    """Give the seconds after which some job of the endpoint's queue will probably have ended; at least 1."""
+    return max(1, math.ceil(estimate(services().store.workers(endpoint.queue), 1)))
 
 
 def _wait(waiter: Waiter, job: Job, endpoint: Endpoint) -> Result:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from celery import Celery
 from flask import current_app, request
 
+from app.queues import Queues
 from app.tokens import Authenticator
 from schemas import Endpoint
+from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
@@ -27,7 +29,9 @@ class Services:
         celery: publishes jobs.
         store: jobs, results, workers.
         replies: hands results to the requests that wait for them.
-        auth: tells which API key a credential stands for.
+        auth: tells which client a credential stands for.
+        rates: counts the requests of clients.
+        queues: estimates how long a job would wait.
     """
 
     settings: Settings
@@ -36,6 +40,8 @@ class Services:
     store: JobStore
     replies: ReplyListener
     auth: Authenticator
+    rates: Rates
+    queues: Queues
 
 
 def services() -> Services:

@@ -3,8 +3,12 @@
     StokerError
     ├── SettingsError          this installation is configured wrongly: the start stops
     ├── QueueFull              the queue of an endpoint has reached its limit
+    ├── TooManyJobs            a client has as many jobs at an endpoint as it may
     ├── BrokerUnavailable      RabbitMQ (or the embedded Redis) did not take a message
     ├── StoreUnavailable       the job store did not answer
+    ├── DatabaseUnavailable    the database (SQL) did not answer
+    │   └── DatabaseOutdated   its tables are those of an older version
+    ├── KeyProblems            a key cannot be made or changed like that
     └── ModelError             what goes wrong with a model
         └── ModelLoadFailed    the model could not be loaded: the worker stops
 
@@ -43,12 +47,49 @@ class QueueFull(StokerError):
         super().__init__(f"Job queue reached max length {limit}!")
 
 
+class TooManyJobs(StokerError):
+    """As many jobs of a client wait or run at an endpoint as may.
+
+    Attributes:
+        limit: the number of jobs.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{limit} jobs of this client wait or run already")
+
+
 class BrokerUnavailable(StokerError):
     """The message broker cannot be reached or did not confirm a message."""
 
 
 class StoreUnavailable(StokerError):
     """The job store (Redis) cannot be reached."""
+
+
+class DatabaseUnavailable(StokerError):
+    """The database (SQLite, PostgreSQL) cannot be used."""
+
+
+class DatabaseOutdated(DatabaseUnavailable):
+    """The tables of the database are those of an older version."""
+
+    def __init__(self, found: str | None, needed: str) -> None:
+        super().__init__(
+            f"the database has version {found or 'none'}, and {needed} is needed: run `stoker migrate`"
+        )
+
+
+class KeyProblems(StokerError):
+    """An API key cannot be made or changed like that.
+
+    Attributes:
+        problems: one sentence for each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
 
 
 class ModelError(StokerError):

@@ -62,7 +62,7 @@ def ending(
     """Give keys and arguments of the script FINISH."""
     text = dumps(result.to_wire())
     fields = flat({**identity(job), "state": result.state.value, "result": text})
-    keys = [job_key(job.id), waiting_key(job.queue)]
+    keys = [job_key(job.id), waiting_key(job.queue), open_key(job.owner, job.endpoint)]
     args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME, *fields]
     if job.session and session_vars:
         keys.append(session_key(job.session, job.endpoint))
@@ -89,6 +89,11 @@ def waiting_score(job: Job) -> float:
     return WAITING_SCORES[job.priority] + job.accepted
 
 
+def waiting_end(priority: Priority) -> float:
+    """Give where the scores of a priority's jobs end in the set of waiting jobs."""
+    return WAITING_SCORES[priority] + _PRIORITY_SPAN
+
+
 def is_late(record: dict[str, str], now: float) -> bool:
     """Tell whether a waiting job's deadline has passed."""
     return record.get("state") == "queued" and now > float(record["deadline"])
@@ -112,6 +117,11 @@ def job_key(job_id: str) -> str:
 def waiting_key(queue: str) -> str:
     """Name the set of jobs that wait in a queue."""
     return f"waiting:{queue}"
+
+
+def open_key(owner: str, endpoint: str) -> str:
+    """Name the set of a client's jobs at an endpoint that have not ended."""
+    return f"open:{owner}:{endpoint}"
 
 
 def session_key(session: str, endpoint: str) -> str:

@@ -12,13 +12,19 @@ local function now() return tonumber(redis.call('TIME')[1]) end
 """
 
 ADD = """
+if KEYS[3] and redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) then return -1 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('HSET', KEYS[1], unpack(ARGV, 6))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], ARGV[2], string.sub(KEYS[1], 5))
+if KEYS[3] then
+  redis.call('ZADD', KEYS[3], ARGV[5], string.sub(KEYS[1], 5))
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+end
 return 1
 """
-"""job, waiting; limit, score, lifetime, fields... -> 1, or 0 if the queue is full."""
+"""job, waiting, open if jobs at once are limited; limit, score, lifetime, limit of open, deadline, fields...
+-> 1, 0 if the queue is full, or -1 if as many jobs are open as may."""
 
 CLAIM = (
     _TERMINAL
@@ -89,16 +95,17 @@ local last = 7 + ARGV[5]
 redis.call('HSET', KEYS[1], unpack(ARGV, 7, last - 1))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
-if KEYS[3] then
-  redis.call('HSET', KEYS[3], unpack(ARGV, last))
-  redis.call('EXPIRE', KEYS[3], ARGV[6])
+redis.call('ZREM', KEYS[3], ARGV[1])
+if KEYS[4] then
+  redis.call('HSET', KEYS[4], unpack(ARGV, last))
+  redis.call('EXPIRE', KEYS[4], ARGV[6])
 end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
 return 1
 """
 )
-"""job, waiting, session if it has new variables; id, reply_to, lifetime, result, number of field arguments,
-lifetime of the session, fields..., variables... -> 1, or 0 if it had ended before."""
+"""job, waiting, open, session if it has new variables; id, reply_to, lifetime, result, number of field
+arguments, lifetime of the session, fields..., variables... -> 1, or 0 if it had ended before."""
 
 CANCEL = (
     _TERMINAL

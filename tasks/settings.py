@@ -20,11 +20,18 @@ from schemas import SHIPPED
 from tasks.errors import SettingsError
 
 PREFIX = "STOKER_"
-SECRETS = ("STOKER_BROKER_URL", "STOKER_STORE_URL", "STOKER_SECRET_KEY", "STOKER_FLOWER_PASSWORD")
+SECRETS = (
+    "STOKER_BROKER_URL",
+    "STOKER_STORE_URL",
+    "STOKER_DATABASE_URL",
+    "STOKER_SECRET_KEY",
+    "STOKER_FLOWER_PASSWORD",
+)
 OTHER_READERS = ("STOKER_TEST_BROKER",)  # known here, read by the test suite
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero
 BROKERS = ("amqp://", "amqps://", "redis://", "rediss://", "redis+socket://")
 STORES = ("redis://", "rediss://", "unix://")
+DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Settings:
         metrics_port: port of a worker's metrics; 0: it serves none.
         broker_url: amqp:// or redis:// URL of the broker.
         store_url: redis:// URL of the job store.
+        database_url: sqlite:/// or postgresql:// URL of the database; None: a SQLite file in `home`.
         embedded: whether broker and store are the Redis server that `stoker up` starts.
         endpoint_folders: folders of endpoint files: the shipped ones, then the user's.
         api_processes: number of API processes.
@@ -49,6 +57,10 @@ class Settings:
         flower_password: of Flower's user `stoker`; None: made on first use in `home`.
         max_body_size: largest request body, in bytes.
         demo_key: whether the key in `home`/demo-key opens every endpoint.
+        requests_per_minute: jobs that one key may submit to one endpoint in a minute, unless the key says
+            otherwise; 0: any number.
+        jobs_at_once: jobs of one key that may wait or run at one endpoint, unless the key or the endpoint
+            file says otherwise; 0: any number.
     """
 
     home: Path
@@ -60,6 +72,7 @@ class Settings:
     metrics_port: int
     broker_url: str
     store_url: str
+    database_url: str | None
     embedded: bool
     endpoint_folders: tuple[Path, ...]
     api_processes: int
@@ -68,6 +81,8 @@ class Settings:
     flower_password: str | None
     max_body_size: int
     demo_key: bool
+    requests_per_minute: int
+    jobs_at_once: int
 
     @property
     def redis_socket(self) -> Path:
@@ -149,6 +164,7 @@ class _Reader:
                 "STOKER_BROKER_URL", broker or f"redis+socket://{quote(str(socket))}", BROKERS
             ),
             store_url=self._url("STOKER_STORE_URL", store or f"unix://{quote(str(socket))}", STORES),
+            database_url=self._database(),
             embedded=embedded,
             endpoint_folders=(SHIPPED, *self._folders("STOKER_ENDPOINTS")),
             api_processes=self._number("STOKER_API_PROCESSES", 1, 1, 256),
@@ -157,6 +173,8 @@ class _Reader:
             flower_password=self._secret("STOKER_FLOWER_PASSWORD"),
             max_body_size=self._number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
             demo_key=self._choice("STOKER_DEMO_KEY", "true", ("true", "false")) == "true",
+            requests_per_minute=self._number("STOKER_REQUESTS_PER_MINUTE", 0, 0, 10**9),
+            jobs_at_once=self._number("STOKER_JOBS_AT_ONCE", 0, 0, 10**9),
         )
         self._unknown()
         if self.problems:
@@ -201,6 +219,10 @@ class _Reader:
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(f"{name}_FILE={file!r} cannot be read: {error}")
             return None
+
+    def _database(self) -> str | None:
+        url = self._secret("STOKER_DATABASE_URL")
+        return None if url is None else self._url("STOKER_DATABASE_URL", url, DATABASES)
 
     def _url(self, name: str, value: str, schemes: tuple[str, ...]) -> str:
         if not value.startswith(schemes):  # the value may hold a password: it is not repeated here

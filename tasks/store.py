@@ -3,6 +3,8 @@
     key                      type     what                                    lifetime
     job:<id>                 hash     state, times, progress, result          a week; then result_lifetime
     waiting:<queue>          zset     ids of waiting jobs by priority and age -
+    open:<owner>:<endpoint>  zset     ids of a limited client's jobs by deadline  a week after the last
+    rate:...                 string   requests of a client: see `tasks/rates.py`  two minutes
     session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
     replies:<process>        channel  "<job id> <result JSON>"                -
@@ -25,8 +27,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks import scripts
-from tasks.errors import QueueFull, StoreUnavailable
-from tasks.jobs import Job, JobState, JobStatus, Progress, Result, WorkerInfo
+from tasks.errors import QueueFull, StoreUnavailable, TooManyJobs
+from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
 from tasks.records import (
     WAITING_SCORES,
     canceled,
@@ -37,9 +39,11 @@ from tasks.records import (
     is_late,
     job_key,
     lapsed,
+    open_key,
     recorded,
     session_key,
     status,
+    waiting_end,
     waiting_key,
     waiting_score,
     worker_of,
@@ -51,6 +55,7 @@ CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
 LEASE = 10  # s; so long after its last sign of life a worker counts as dead by those that wait for its jobs
 WORKER_LIFETIME = 15  # s; a worker announces itself three times in this
 SILENCE = 2  # s; a server that says nothing for longer counts as down
+TOO_MANY = -1  # what the script ADD answers for a client that is at its limit
 SWEEP = 500  # jobs looked at when a full queue is searched for lapsed ones
 
 Call = tuple[str, list[str], list[Any]]
@@ -120,6 +125,12 @@ class JobStore:
         )
         return cls(redis.Redis(connection_pool=pool))
 
+    @property
+    def connection_pool(self) -> redis.ConnectionPool:
+        """The connections to Redis, for what else is kept there."""
+        pool: redis.ConnectionPool = self._redis.connection_pool
+        return pool
+
     def ping(self) -> None:
         """Ask whether Redis answers."""
         with _translated():
@@ -131,11 +142,17 @@ class JobStore:
 
     # -- what the API does
 
-    def add(self, job: Job, max_queue_length: int) -> None:
+    def add(self, job: Job, max_queue_length: int, jobs_at_once: int = 0) -> None:
         """Record an accepted job as waiting.
+
+        Args:
+            job: the job.
+            max_queue_length: jobs that may wait in its queue.
+            jobs_at_once: jobs of its owner that may wait or run at its endpoint; 0: any number.
 
         Raises:
             QueueFull: `max_queue_length` jobs wait already; nothing is recorded.
+            TooManyJobs: the owner has `jobs_at_once` jobs already; nothing is recorded.
         """
         fields = {
             "state": JobState.QUEUED.value,
@@ -145,13 +162,19 @@ class JobStore:
             "reply_to": job.reply_to or "",
         }
         keys = [job_key(job.id), waiting_key(job.queue)]
-        args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, *flat(fields)]
+        keys += [open_key(job.owner, job.endpoint)] if jobs_at_once else []
+        args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, jobs_at_once, job.deadline]
+        args += flat(fields)
         with _translated():
-            if self._add(keys=keys, args=args):
+            if (answer := self._add(keys=keys, args=args)) == 1:
                 return
-            self.lapse(job.queue, job.accepted)
-            if not self._add(keys=keys, args=args):
-                raise QueueFull(max_queue_length)
+            if answer == TOO_MANY:
+                self._close_late(keys[2], job.accepted)
+            else:
+                self.lapse(job.queue, job.accepted)
+            if (answer := self._add(keys=keys, args=args)) == 1:
+                return
+        raise TooManyJobs(jobs_at_once) if answer == TOO_MANY else QueueFull(max_queue_length)
 
     def withdraw(self, job: Job) -> None:
         """Take back a job whose message could not be published; should it run after all, it is dropped."""
@@ -181,10 +204,10 @@ class JobStore:
             ranks = {i: rank for (i, _), rank in zip(waiting, pipeline.execute(), strict=True)}
         return [status(i, r, ranks.get(i)) if r else None for i, r in zip(job_ids, records, strict=True)]
 
-    def queue_length(self, queue: str) -> int:
-        """Count the jobs that wait in `queue`."""
+    def queue_length(self, queue: str, priority: Priority = Priority.BULK) -> int:
+        """Count the jobs that wait in `queue` and are of this priority or a higher one."""
         with _translated():
-            return int(self._redis.zcard(waiting_key(queue)))
+            return int(self._redis.zcount(waiting_key(queue), "-inf", f"({waiting_end(priority)}"))
 
     def lapse(self, queue: str, now: float) -> None:
         """End the oldest waiting jobs of `queue`, of each priority, whose deadline has passed."""
@@ -216,6 +239,13 @@ class JobStore:
                 self._end_waiting(job, canceled(job, now), now)
                 state = self._redis.hget(job_key(job_id), "state")
         return JobState(state) if state else None
+
+    def _close_late(self, key: str, now: float) -> None:
+        """Look at the open jobs whose deadline has passed: end those that wait, drop those nobody knows."""
+        late = self._redis.zrange(key, "-inf", now, byscore=True, offset=0, num=SWEEP)
+        forgotten = [i for i, known in zip(late, self.get_many(late, now), strict=True) if known is None]
+        if forgotten:
+            self._redis.zrem(key, *forgotten)
 
     def _lapse(self, late: Iterable[tuple[str, dict[str, str]]], now: float) -> None:
         for job_id, record in late:

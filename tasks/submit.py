@@ -33,6 +33,7 @@ def submit(
     reply_to: str | None = None,
     session: str | None = None,
     priority: Priority = Priority.NORMAL,
+    jobs_at_once: int = 0,
 ) -> Job:
     """Accept a job: record it as waiting, then publish it durably.
 
@@ -49,9 +50,11 @@ def submit(
         reply_to: channel to publish the result on.
         session: id of the client's session.
         priority: which jobs it lets go first.
+        jobs_at_once: jobs of this owner that may wait or run at this endpoint; 0: any number.
 
     Raises:
         QueueFull: the endpoint's queue is full.
+        TooManyJobs: `jobs_at_once` is reached.
         BrokerUnavailable: the broker did not take the message.
         StoreUnavailable: the store did not record the job.
     """
@@ -69,7 +72,7 @@ def submit(
         session=session,
         priority=priority,
     )
-    store.add(job, endpoint.max_queue_length)
+    store.add(job, endpoint.max_queue_length, jobs_at_once)
     try:
         _publish(celery, endpoint, job)
     except BaseException:  # whatever it was, also the end of this greenlet: it must not count as waiting

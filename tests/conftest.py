@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, Process, RedisServer, Worker
+from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, PostgreSQL, Process, RedisServer, Worker
 from tests.services.rabbitmq import named_broker
 from tests.services.submitter import Submitter
 
@@ -96,6 +96,23 @@ def redis_server(_redis_server: RedisServer) -> RedisServer:
         _redis_server.start()
     _redis_server.flush()
     return _redis_server
+
+
+@pytest.fixture(scope="session")
+def _postgresql(service_folder: Path) -> Iterator[PostgreSQL]:
+    folder = service_folder / "postgresql"
+    folder.mkdir()
+    server = PostgreSQL(folder)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgresql(_postgresql: PostgreSQL) -> PostgreSQL:
+    """The session's PostgreSQL server, running."""
+    if not _postgresql.answers():
+        _postgresql.start()
+    return _postgresql
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])

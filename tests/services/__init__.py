@@ -1,9 +1,10 @@
-"""Real services for tests: a private RabbitMQ node, a private Redis server, and Stoker's own processes.
+"""Real services for tests: private servers of RabbitMQ, Redis and PostgreSQL, and Stoker's own processes.
 
 Everything listens on free ports of the loopback address, keeps its data in a folder of its own, and dies
 with the test session even when that is killed, so that several sessions can run at once on one machine.
 """
 
+from tests.services.postgres import PostgreSQL
 from tests.services.process import LOG_TAIL, ROOT, Process, StartError, free_port, missing, wait_until
 from tests.services.rabbitmq import ForeignBroker, RabbitMQ, amqp_connection
 from tests.services.redisserver import RedisServer, redis_program
@@ -14,6 +15,7 @@ __all__ = [
     "ROOT",
     "Api",
     "ForeignBroker",
+    "PostgreSQL",
     "Process",
     "RabbitMQ",
     "RedisServer",

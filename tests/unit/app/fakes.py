@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import redis
+
 from tasks.jobs import Job, JobState, JobStatus, Result, WorkerInfo
 
 ECHO_KEY = "echo-key-of-alice"
@@ -64,6 +66,7 @@ class FakeStore:
         self.waiting: dict[str, int] = {}
         self.sessions: dict[tuple[str, str], dict[str, Any]] = {}
         self.down: Exception | None = None
+        self.connection_pool = redis.ConnectionPool(port=1)  # nothing listens there
 
     def _answer(self, value: Any) -> Any:
         if self.down is not None:
@@ -79,7 +82,7 @@ class FakeStore:
     def workers(self, queue: Any, now: Any = None) -> Any:
         return self._answer(self.working.get(queue, []))
 
-    def queue_length(self, queue: Any) -> Any:
+    def queue_length(self, queue: Any, priority: Any = None) -> Any:
         return self._answer(self.waiting.get(queue, 0))
 
     def session_vars(self, session: Any, endpoint: Any) -> Any:

@@ -1,7 +1,7 @@
-"""API keys: who may call what.
+"""The API keys that stand in files: in the endpoint files, and the demo key.
 
-Keys come from the endpoint files and from the demo key file. They are held as keyed digests only; the
-id of a key is made from its digest too, so that an id tells nothing that a weak key could be guessed from.
+They are held as keyed digests only; the id of a key is made from its digest too, so that an id tells
+nothing that a weak key could be guessed from.
 """
 
 from __future__ import annotations
@@ -9,35 +9,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from schemas import Endpoint
+from tasks.accounts.clients import Client
 
 DEMO = "demo"  # name of the key in the demo key file
 
 
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """An API key, without the key.
-
-    Attributes:
-        id: stands for the key in jobs, session tokens and logs; another key has another id.
-        name: what its owner calls it.
-        endpoints: names of the endpoints that it opens; None: all of them.
-    """
-
-    id: str
-    name: str
-    endpoints: frozenset[str] | None
-
-    def opens(self, endpoint: str) -> bool:
-        """Tell whether this key may call `endpoint`."""
-        return self.endpoints is None or endpoint in self.endpoints
-
-
 class KeyRing:
-    """All valid API keys of this installation."""
+    """All keys that stand in files."""
 
     def __init__(self, secret: str) -> None:
         """Make an empty ring.
@@ -46,8 +27,8 @@ class KeyRing:
             secret: keys the digests; all processes of an installation use the same one.
         """
         self._secret = secret.encode()
-        self._by_digest: dict[str, ApiKey] = {}
-        self._by_id: dict[str, ApiKey] = {}
+        self._by_digest: dict[str, Client] = {}
+        self._by_id: dict[str, Client] = {}
 
     @classmethod
     def load(
@@ -81,14 +62,14 @@ class KeyRing:
         if known is not None:
             name = known.name
             opened = None if opened is None or known.endpoints is None else known.endpoints | opened
-        api_key = ApiKey(f"{name}-{digest[:16]}", name, opened)
-        self._by_digest[digest] = self._by_id[api_key.id] = api_key
+        key_id = f"{name}-{digest[:16]}"
+        self._by_digest[digest] = self._by_id[key_id] = Client(key_id, key_id, name, opened)
 
-    def find(self, key: str) -> ApiKey | None:
+    def find(self, key: str) -> Client | None:
         """Give what `key` stands for; None if it is not valid."""
         return self._by_digest.get(self._digest(key))
 
-    def get(self, key_id: str) -> ApiKey | None:
+    def get(self, key_id: str) -> Client | None:
         """Give the key with this id; None if there is none (any more)."""
         return self._by_id.get(key_id)
 

@@ -1,0 +1,1 @@
+"""Commands of `stoker`, by what they are about."""

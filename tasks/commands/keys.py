@@ -1,0 +1,189 @@
+"""`stoker keys`: API keys in the database; and `stoker migrate`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a worker is installed
+    from tasks.accounts import Client, KeyRecord, KeyStore
+
+WRONG_USE = 2  # exit status: something must be changed before it can work
+HEAD = (
+    "ID",
+    "CLIENT",
+    "STATE",
+    "ENDPOINTS",
+    "PRIORITY",
+    "PER MINUTE",
+    "AT ONCE",
+    "CREATED",
+    "EXPIRES",
+    "LAST USED",
+)
+
+
+@click.group()
+def keys() -> None:
+    """API keys: add, list, revoke, rotate.
+
+    An API that runs takes notice within seconds.
+    """
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--endpoint", "endpoints", multiple=True, metavar="NAME", help="What it opens; may be given again."
+)
+@click.option("--all-endpoints", is_flag=True, help="It opens every endpoint, also later ones.")
+@click.option("--priority", default="normal", show_default=True, help="high, normal or bulk.")
+@click.option(
+    "--requests-per-minute", metavar="N", help="At each endpoint; 0: any number. [default: the setting]"
+)
+@click.option("--jobs-at-once", metavar="N", help="At each endpoint; 0: any number. [default: file, setting]")
+@click.option("--expires", metavar="DURATION", help="When it ends by itself: 90d, 12h, 30m. [default: never]")
+def add(
+    name: str,
+    endpoints: Sequence[str],
+    all_endpoints: bool,
+    priority: str,
+    requests_per_minute: str | None,
+    jobs_at_once: str | None,
+    expires: str | None,
+) -> None:
+    """Make a key for the client NAME and print it, this once."""
+    from schemas import load_endpoints
+    from tasks.accounts.grants import read_grant
+    from tasks.settings import Settings
+
+    with _problems_told():
+        settings = Settings.from_env()
+        grant = read_grant(
+            name,
+            endpoints,
+            load_endpoints(settings.endpoint_folders),
+            all_endpoints=all_endpoints,
+            priority=priority,
+            requests_per_minute=requests_per_minute,
+            jobs_at_once=jobs_at_once,
+            expires=expires,
+        )
+        _give(*_store().add(grant, time.time()))
+
+
+@keys.command("list")
+def list_() -> None:
+    """Show all keys, less their secret part, and those of no use any more."""
+    with _problems_told():
+        records = _store().all()
+    now = time.time()
+    rows = [HEAD, *(_row(record, now) for record in records)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@keys.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def revoke(ids: Sequence[str]) -> None:
+    """End keys for good, and the sessions that were opened by them."""
+    with _problems_told():
+        for record in _store().revoke(ids, time.time()):
+            click.echo(f"Key {record.id} of {record.client.name} is revoked")
+
+
+@keys.command()
+@click.argument("id", metavar="ID")
+@click.option(
+    "--overlap", metavar="DURATION", help="How long the old key stays valid: 1h, 7d. [default: not at all]"
+)
+def rotate(id: str, overlap: str | None) -> None:
+    """Print a new key for the same client, this once, and end the old one.
+
+    The client keeps its jobs, its limits and its endpoints.
+    """
+    from tasks.accounts.grants import read_duration
+
+    with _problems_told():
+        seconds = 0.0 if overlap is None else read_duration("--overlap", overlap)
+        _give(*_store().rotate(id, time.time(), seconds))
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the version of this Stoker.
+
+    Needed for PostgreSQL only, before the API starts; a SQLite file is brought there by itself.
+    """
+    from tasks.database import Database
+    from tasks.settings import Settings
+
+    with _problems_told():
+        done = Database.of(Settings.from_env()).upgrade()
+    click.echo("The database has been upgraded" if done else "Nothing to do")
+
+
+def _store() -> KeyStore:
+    from tasks.accounts import KeyStore
+    from tasks.database import Database
+    from tasks.settings import Settings
+
+    return KeyStore(Database.of(Settings.from_env()))
+
+
+def _give(record: KeyRecord, key: str) -> None:
+    """Print the key, and nothing else, to stdout: `KEY=$(stoker keys add ...)`."""
+    client = record.client
+    until = "without end" if record.expires is None else f"until {_date(record.expires)}"
+    click.echo(f"Key {record.id} of {client.name} for {_endpoints(client)}, valid {until}.", err=True)
+    click.echo("It is shown this once: nobody can read it out of the database.", err=True)
+    click.echo(key)
+
+
+def _row(record: KeyRecord, now: float) -> tuple[str, ...]:
+    client = record.client
+    limits = (client.limits.requests_per_minute, client.limits.jobs_at_once)
+    return (
+        record.id,
+        client.name,
+        record.state(now),
+        _endpoints(client),
+        client.priority.value,
+        *("default" if limit is None else str(limit or "any") for limit in limits),
+        *(_date(at) for at in (record.created, record.expires, record.last_used)),
+    )
+
+
+def _endpoints(client: Client) -> str:
+    return "all endpoints" if client.endpoints is None else ",".join(sorted(client.endpoints))
+
+
+def _date(at: float | None) -> str:
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+@contextmanager
+def _problems_told() -> Iterator[None]:
+    """Print what is wrong, one line each, and end with `WRONG_USE`."""
+    from schemas import EndpointFileError
+    from tasks.errors import DatabaseUnavailable, KeyProblems, SettingsError
+
+    try:
+        yield
+        return
+    except (SettingsError, KeyProblems) as error:
+        problems = error.problems
+    except EndpointFileError as error:
+        problems = str(error).splitlines()
+    except DatabaseUnavailable as error:
+        problems = [str(error)]
+    for problem in problems:
+        click.echo(problem, err=True)
+    sys.exit(WRONG_USE)

@@ -1,0 +1,5 @@
+"""The SQL database: keys and their clients. SQLite in `STOKER_HOME`, or PostgreSQL."""
+
+from tasks.database.engine import Database
+
+__all__ = ["Database"]

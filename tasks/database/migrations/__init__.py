@@ -1,0 +1,1 @@
+"""Migrations of the database, for Alembic: one module in `versions` for each."""
