@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a worker is installed
     from tasks.accounts import Client, KeyRecord, KeyStore
+    from tasks.settings import Settings
 
 WRONG_USE = 2  # exit status: something must be changed before it can work
 HEAD = (
@@ -75,14 +76,15 @@ def add(
             jobs_at_once=jobs_at_once,
             expires=expires,
         )
-        _give(*_store().add(grant, time.time()))
+        with _store(settings) as keys:
+            _give(*keys.add(grant, time.time()))
 
 
 @keys.command("list")
 def list_() -> None:
     """Show all keys, less their secret part, and those of no use any more."""
-    with _problems_told():
-        records = _store().all()
+    with _problems_told(), _store() as keys:
+        records = keys.all()
     now = time.time()
     rows = [HEAD, *(_row(record, now) for record in records)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
@@ -94,8 +96,8 @@ def list_() -> None:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def revoke(ids: Sequence[str]) -> None:
     """End keys for good, and the sessions that were opened by them."""
-    with _problems_told():
-        for record in _store().revoke(ids, time.time()):
+    with _problems_told(), _store() as keys:
+        for record in keys.revoke(ids, time.time()):
             click.echo(f"Key {record.id} of {record.client.name} is revoked")
 
 
@@ -113,7 +115,8 @@ def rotate(id: str, overlap: str | None) -> None:
 
     with _problems_told():
         seconds = 0.0 if overlap is None else read_duration("--overlap", overlap)
-        _give(*_store().rotate(id, time.time(), seconds))
+        with _store() as keys:
+            _give(*keys.rotate(id, time.time(), seconds))
 
 
 @click.command()
@@ -125,17 +128,19 @@ def migrate() -> None:
     from tasks.database import Database
     from tasks.settings import Settings
 
-    with _problems_told():
-        done = Database.of(Settings.from_env()).upgrade()
+    with _problems_told(), closing(Database.of(Settings.from_env())) as database:
+        done = database.upgrade()
     click.echo("The database has been upgraded" if done else "Nothing to do")
 
 
-def _store() -> KeyStore:
+@contextmanager
+def _store(settings: Settings | None = None) -> Iterator[KeyStore]:
     from tasks.accounts import KeyStore
     from tasks.database import Database
     from tasks.settings import Settings
 
-    return KeyStore(Database.of(Settings.from_env()))
+    with closing(Database.of(settings or Settings.from_env())) as database:
+        yield KeyStore(database)
 
 
 def _give(record: KeyRecord, key: str) -> None:

@@ -8,9 +8,10 @@ from tests.services.postgres import PostgreSQL
 from tests.services.process import LOG_TAIL, ROOT, Process, StartError, free_port, missing, wait_until
 from tests.services.rabbitmq import ForeignBroker, RabbitMQ, amqp_connection
 from tests.services.redisserver import RedisServer, redis_program
-from tests.services.stoker import Api, Worker
+from tests.services.stoker import BIN, Api, Worker
 
 __all__ = [
+    "BIN",
     "LOG_TAIL",
     "ROOT",
     "Api",

@@ -32,14 +32,19 @@ class PostgreSQL:
         """Start it on its data; for one that was killed."""
         options = {"listen_addresses": "", "unix_socket_directories": self._folder, "fsync": "off"}
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        command = [*self._run_as, self._bin / "postgres", "-D", self._data, *settings]
+        command: list[str | Path] = [*self._run_as, self._bin / "postgres", "-D", self._data, *settings]
         log = self._folder / "postgres.log"
         self._process = Process("PostgreSQL", command, os.environ, log, self.answers, self._folder)
         self._process.wait_ready(20)
 
     def answers(self) -> bool:
         """Tell whether it takes connections now."""
-        return self._run("pg_isready", "-q", "-h", self._folder, check=False).returncode == 0
+        return (
+            self._run(
+                "pg_isready", "-q", "-h", self._folder, "-U", USER, "-d", "postgres", check=False
+            ).returncode
+            == 0
+        )
 
     def database(self) -> str:
         """Make an empty database; gives its URL, for STOKER_DATABASE_URL."""

@@ -97,6 +97,7 @@ class FakeWorkers:
     def __init__(self, store: Any) -> None:
         self.store = store
         self.submitted: list[Job] = []
+        self.limits: list[int] = []
         self.refusal: Exception | None = None
         self.result = Result(
             JobState.DONE, accepted=100.0, started=100.5, finished=102.0, outputs={"text": "hi"}
@@ -117,7 +118,9 @@ class FakeWorkers:
             result_lifetime=60,
             reply_to=given["reply_to"],
             session=given["session"],
+            priority=given["priority"],
         )
+        self.limits.append(given["jobs_at_once"])
         self.submitted.append(job)
         self.store.jobs[job.id] = JobStatus(
             id=job.id, endpoint=job.endpoint, owner=job.owner, state=JobState.QUEUED, accepted=job.accepted
