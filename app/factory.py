@@ -71,6 +71,7 @@ def create_app(
         celery=celery or create_celery(settings, found),
         store=store,
         replies=ReplyListener(store),
+        keys=keys,
         auth=Authenticator(Clients(_keys_of_files(settings, found, secret), keys), secret),
         rates=Rates(store.connection_pool),
         queues=Queues(store),

@@ -11,6 +11,7 @@ from flask import current_app, request
 from app.queues import Queues
 from app.tokens import Authenticator
 from schemas import Endpoint
+from tasks.accounts import KeyCache
 from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
@@ -29,6 +30,7 @@ class Services:
         celery: publishes jobs.
         store: jobs, results, workers.
         replies: hands results to the requests that wait for them.
+        keys: the keys that are in the database.
         auth: tells which client a credential stands for.
         rates: counts the requests of clients.
         queues: estimates how long a job would wait.
@@ -39,9 +41,15 @@ class Services:
     celery: Celery
     store: JobStore
     replies: ReplyListener
+    keys: KeyCache
     auth: Authenticator
     rates: Rates
     queues: Queues
+
+    def close(self) -> None:
+        """End the threads and the database of this process; for one that goes on without its API."""
+        self.replies.close()
+        self.keys.close()
 
 
 def services() -> Services:

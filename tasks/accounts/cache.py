@@ -88,10 +88,11 @@ class KeyCache:
         return self._client(record, now) if record else None
 
     def close(self) -> None:
-        """Write what is to be written, and end the thread; for a process that goes on without it."""
+        """Write what is to be written, end the thread and close the database."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join()
+        self._keys.close()
 
     def _client(self, record: KeyRecord, now: float | None) -> Client | None:
         now = time.time() if now is None else now

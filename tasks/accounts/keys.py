@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from tasks.database import Database
 from tasks.database.schema import api_keys, key_changes
 from tasks.errors import KeyProblems
 from tasks.jobs import Priority
+
+CHUNK = 250  # keys that are read in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,15 @@ class KeyStore:
         """Give the number of changes, and all keys by id with at least these changes."""
         with self._database.reading() as connection:
             number = _changes(connection)
-            return number, {row.id: _record(row) for row in connection.execute(select(api_keys))}
+            records: dict[str, KeyRecord] = {}
+            for rows in connection.execute(select(api_keys)).partitions(CHUNK):
+                records |= {row.id: _record(row) for row in rows}
+                time.sleep(0)  # other requests of this process have their turn: 10,000 keys take 0.2 s
+            return number, records
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
 
     def touch(self, used: Mapping[str, float]) -> None:
         """Record when keys were used last; an older time changes nothing."""

@@ -42,6 +42,9 @@ class FakeKeys:
         self._look("touch")
         self.touched |= used
 
+    def close(self):
+        pass
+
 
 class Clock:
     def __init__(self):
