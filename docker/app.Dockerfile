@@ -9,7 +9,7 @@ COPY client client
 COPY schemas schemas
 COPY tasks tasks
 COPY workers workers
-RUN pip install '.[server]'
+RUN pip install '.[server,postgresql]'
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --create-home stoker \

@@ -1,9 +1,9 @@
 """The keys of the database in the memory of one API process: no request waits for SQL.
 
-A background thread looks every `REFRESH` seconds whether a key has changed, and reads all of them if so.
-It also writes, all at once, when keys were used last. Only a key that nobody knows makes its request wait
-for a look at the database. While the database is silent, known keys go on for `TRUSTED` seconds; an unknown
-one, and after that time every one, is neither accepted nor refused: `DatabaseUnavailable`.
+One thread speaks to the database. Every `REFRESH` seconds it looks whether a key has changed, and reads all
+of them if so; it also writes, all at once, when keys were used. Only a request with a key that nobody knows
+waits, for the next look and not for long. While the database is silent, known keys go on for `TRUSTED`
+seconds; an unknown one, and after that time any, is neither accepted nor refused: `DatabaseUnavailable`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ TRUSTED = 300.0  # s
 RELOAD = (
     60.0  # s; so often all keys are read, whatever the number of changes says: a backup may have come back
 )
-FLUSH = 10.0  # s; so often it is written when keys were used
-REST = 1.0  # s; so long nobody asks a database that has just failed
-LOOK = 5.0  # s; longest wait of a request for a look at the database
+FLUSH = 5.0  # s; so often it is written when keys were used
+WAIT = 2.0  # s; longest wait of a request
+REST = 1.0  # s; so long no request makes us ask a database that has just failed
+
+_NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ class _Known:
 
     records: Mapping[str, KeyRecord] = field(default_factory=dict)
     changes: int = -1
-    loaded: float = float("-inf")
-    confirmed: float = float("-inf")
+    loaded: float = _NEVER
+    confirmed: float = _NEVER
 
 
 class KeyCache:
@@ -49,20 +51,25 @@ class KeyCache:
         keys: KeyStore,
         refresh: float = REFRESH,
         flush: float = FLUSH,
+        wait: float = WAIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = keys
         self._refresh_interval = refresh
         self._flush_interval = flush
+        self._wait = wait
         self._clock = clock
         self._known = _Known()
-        self._failed = float("-inf")
-        self._silent = False
         self._used: dict[str, float] = {}
-        self._looking = threading.Lock()
+        # Looks are numbered: who asks waits for the end of the next one to begin.
+        self._begun = self._ended = 0
+        self._failure: DatabaseUnavailable | None = None  # of the last look
+        self._failed = _NEVER
+        self._end_of_look = threading.Condition()
+        self._wanted = threading.Event()
+        self._closed = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = threading.Event()
 
     def find(self, key: str, now: float | None = None) -> Client | None:
         """Give the client that `key` stands for; None if it is not valid.
@@ -90,9 +97,12 @@ class KeyCache:
     def close(self) -> None:
         """Write what is to be written, end the thread and close the database."""
         self._closed.set()
+        self._wanted.set()
         if self._thread is not None:
             self._thread.join()
         self._keys.close()
+
+    # -- what the requests do
 
     def _client(self, record: KeyRecord, now: float | None) -> Client | None:
         now = time.time() if now is None else now
@@ -102,35 +112,66 @@ class KeyCache:
         return record.client
 
     def _record(self, key_id: str) -> KeyRecord | None:
-        self._ensure_running()
-        asked = self._clock()
         known = self._known
-        if key_id not in known.records or asked - known.confirmed > TRUSTED:
-            known = self._look(asked)
+        if key_id not in known.records or self._clock() - known.confirmed > TRUSTED:
+            self._await_look()
+            known = self._known
         return known.records.get(key_id)
 
-    def _look(self, since: float) -> _Known:
-        """Give what the database said after `since`; asked by one thread for all that wait.
+    def _await_look(self) -> None:
+        """Wait for a look at the database that begins after this call.
 
         Raises:
-            DatabaseUnavailable: it does not answer.
+            DatabaseUnavailable: it fails, or takes too long.
         """
-        if not self._looking.acquire(timeout=LOOK):
-            raise DatabaseUnavailable(f"the database has not answered for {LOOK:.0f} s")
+        if self._clock() - self._failed < REST:
+            raise DatabaseUnavailable("the database did not answer a moment ago")
+        self._ensure_running()
+        with self._end_of_look:
+            number = self._begun + 1
+            self._wanted.set()
+            if not self._end_of_look.wait_for(lambda: self._ended >= number, self._wait):
+                raise DatabaseUnavailable(f"the database has not answered for {self._wait:g} s")
+            if self._failure is not None:
+                raise DatabaseUnavailable(str(self._failure)) from self._failure
+
+    def _ensure_running(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
+                self._thread.start()
+
+    # -- what the thread does
+
+    def _run(self) -> None:
+        flush = self._clock() + self._flush_interval
+        while not self._closed.is_set():
+            self._wanted.wait(self._refresh_interval)
+            self._look()
+            if self._clock() >= flush:
+                flush = self._clock() + self._flush_interval
+                self._flush()
+        self._flush()
+
+    def _look(self) -> None:
+        with self._end_of_look:
+            self._wanted.clear()
+            self._begun += 1
+        failure = None
         try:
-            begin = self._clock()
-            if self._known.confirmed > since:
-                return self._known
-            if begin - self._failed < REST:
-                raise DatabaseUnavailable("the database did not answer a moment ago")
-            try:
-                self._known = self._read(begin)
-            except DatabaseUnavailable:
-                self._failed = self._clock()
-                raise
-            return self._known
-        finally:
-            self._looking.release()
+            self._known = self._read(self._clock())
+        except DatabaseUnavailable as error:
+            failure = error
+            if self._failure is None:  # once for each outage
+                logger.error("the keys of the database cannot be read: %s", error)
+        except Exception as error:  # whatever it was, no revoked key may stay valid because this thread ended
+            failure = DatabaseUnavailable(f"the keys of the database cannot be read: {error}")
+            logger.exception("the keys of the database cannot be read")
+        with self._end_of_look:
+            self._failure = failure
+            self._failed = _NEVER if failure is None else self._clock()
+            self._ended = self._begun
+            self._end_of_look.notify_all()
 
     def _read(self, begin: float) -> _Known:
         known = self._known
@@ -138,35 +179,6 @@ class KeyCache:
             return _Known(known.records, known.changes, known.loaded, begin)
         changes, records = self._keys.snapshot()
         return _Known(records, changes, begin, begin)
-
-    def _ensure_running(self) -> None:
-        if self._thread is not None:
-            return
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="keys", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        flush = self._clock() + self._flush_interval
-        while not self._closed.wait(self._refresh_interval):
-            self._refresh()
-            if self._clock() >= flush:
-                flush = self._clock() + self._flush_interval
-                self._flush()
-        self._flush()
-
-    def _refresh(self) -> None:
-        try:
-            self._look(self._clock())
-        except DatabaseUnavailable as error:
-            if not self._silent:  # once for each outage
-                logger.error("the keys of the database cannot be read: %s", error)
-            self._silent = True
-        except Exception:  # whatever it was, no revoked key may stay valid because this thread has ended
-            logger.exception("the keys of the database cannot be read")
-        else:
-            self._silent = False
 
     def _flush(self) -> None:
         used, self._used = self._used, {}

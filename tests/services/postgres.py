@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -51,6 +52,13 @@ class PostgreSQL:
         name = f"test_{uuid.uuid4().hex[:12]}"
         self._call("createdb", "-h", self._folder, "-U", USER, name)
         return f"postgresql://{USER}@/{name}?host={quote(str(self._folder))}"
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal to each of its processes: SIGSTOP makes it silent, SIGCONT speak again."""
+        if self._process:
+            for pid in (self._process.pid, *self._process.children()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signum)
 
     def kill(self) -> None:
         """End it as a crash does; its data stay."""

@@ -1,11 +1,16 @@
 """Keys in memory: how fresh they are, and what happens while the database is silent."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tasks.accounts import Client, KeyCache, KeyRecord
 from tasks.accounts import cache as module
 from tasks.accounts.secret import digest_of, new_key
 from tasks.errors import DatabaseUnavailable
+from tests.services import wait_until
 
 NOW = 1_000_000.0
 
@@ -66,7 +71,7 @@ def clock():
 
 @pytest.fixture
 def cache(keys, clock):
-    """A cache whose thread never gets to do anything: the tests take its turns."""
+    """A cache whose thread does nothing until a request wants it to: the tests take its other turns."""
     cache = KeyCache(keys, refresh=3600, clock=clock)
     yield cache
     keys.down = False
@@ -118,7 +123,7 @@ def test_a_revoked_key_ends_with_the_next_refresh_for_itself_and_its_sessions(ca
     key_id = cache.find(key, NOW).key_id
     keys.put(key_id, key, revoked=NOW)
     assert cache.find(key, NOW)
-    cache._refresh()
+    cache._look()
     assert cache.find(key, NOW) is None and cache.get(key_id, NOW) is None
 
 
@@ -132,10 +137,10 @@ def test_an_expired_key_ends_by_itself(cache, keys):
 def test_all_keys_are_read_again_now_and_then_whatever_the_number_says(cache, keys, clock, key):
     cache.find(key, NOW)
     keys.records = {}  # a backup came back: the number of changes is the same by chance
-    cache._refresh()
+    cache._look()
     assert cache.find(key, NOW)
     clock.time += module.RELOAD
-    cache._refresh()
+    cache._look()
     assert cache.find(key, NOW) is None
 
 
@@ -143,7 +148,7 @@ def test_while_the_database_is_silent_known_keys_go_on_for_a_while(cache, keys, 
     cache.find(key, NOW)
     keys.down = True
     clock.time += module.TRUSTED
-    cache._refresh()
+    cache._look()
     assert cache.find(key, NOW)
     clock.time += 1
     with pytest.raises(DatabaseUnavailable):
@@ -181,14 +186,46 @@ def test_a_silent_database_is_not_asked_by_every_request(cache, keys, clock):
     assert len(keys.looks) == 2
 
 
-def test_one_look_serves_all_that_waited_for_it(cache, keys, clock, key):
+def test_all_that_wait_are_served_by_one_look_that_began_after_they_came(cache, keys, key):
     cache.find(key, NOW)
-    since = clock.time
-    clock.time += 1
-    cache._look(clock.time)
-    looks = len(keys.looks)
-    cache._look(since)
-    assert len(keys.looks) == looks
+    running, go_on = threading.Event(), threading.Event()
+    changes = keys.changes
+
+    def slow():
+        running.set()
+        assert go_on.wait(5)
+        return changes()
+
+    keys.changes = slow
+    others = [new_key() for _ in range(5)]
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(cache.find, new_key()[1], NOW)
+        assert running.wait(5)
+        for key_id, other in others:  # too late for the look that runs, in time for the next one
+            keys.put(key_id, other)
+        later = [pool.submit(cache.find, other, NOW) for _, other in others]
+        wait_until(lambda: cache._wanted.is_set(), 5, "somebody to wait")
+        go_on.set()
+        assert first.result(5) is None
+        assert all(future.result(5) for future in later)
+    assert keys.looks.count("snapshot") <= 3
+
+
+def test_no_request_waits_for_long(keys, key):
+    hang = threading.Event()
+    cache = KeyCache(keys, refresh=3600, wait=0.05)
+    cache.find(key, NOW)
+    keys.changes = lambda: hang.wait(10) and 0
+    try:
+        for _ in range(2):
+            begin = time.monotonic()
+            with pytest.raises(DatabaseUnavailable, match="has not answered"):
+                cache.find(new_key()[1], NOW)
+            assert time.monotonic() - begin < 1
+        assert cache.find(key, NOW)
+    finally:
+        hang.set()
+        cache.close()
 
 
 def test_uses_are_written_together_and_kept_while_they_cannot_be(cache, keys, key):
@@ -216,7 +253,7 @@ def test_a_key_that_is_not_valid_was_not_used(cache, keys):
 def test_the_thread_survives_whatever_a_look_does(cache, keys, key, monkeypatch, caplog):
     cache.find(key, NOW)
     monkeypatch.setattr(keys, "changes", lambda: 1 / 0)
-    cache._refresh()
+    cache._look()
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -225,7 +262,7 @@ def test_an_outage_is_logged_once(cache, keys, clock, key, caplog):
     keys.down = True
     for _ in range(3):
         clock.time += module.REST
-        cache._refresh()
+        cache._look()
     assert caplog.text.count("cannot be read") == 1
 
 
