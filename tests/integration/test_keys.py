@@ -229,6 +229,24 @@ def test_processes_that_start_at_once_do_not_race(url: URL) -> None:
     ]
 
 
+def test_processes_that_open_a_new_file_at_once_all_find_its_tables(tmp_path: Path) -> None:
+    rounds, apart = 6, 0.1  # s
+    code = (
+        "import sys, time; from sqlalchemy import URL; from tasks.accounts import KeyStore;"
+        "from tasks.database import Database\n"
+        f"input()\nbegin = time.time() // 1 + 1\nfor n in range({rounds}):\n"
+        f"    while time.time() < begin + n * {apart}: pass\n"
+        "    url = URL.create('sqlite', database=f'{sys.argv[1]}/{n}.db')\n"
+        "    print(KeyStore(Database(url, hurried=True)).changes())\n"
+    )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    processes = [subprocess.Popen([sys.executable, "-c", code, tmp_path], **pipes) for _ in range(6)]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate(timeout=60)[0] for process in processes] == ["0\n" * rounds] * 6
+
+
 def test_a_sqlite_file_gets_its_tables_by_itself_and_is_its_owners(tmp_path: Path, connect: Connect) -> None:
     old_umask = os.umask(0)
     try:

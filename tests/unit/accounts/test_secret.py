@@ -1,6 +1,7 @@
 """The text of a generated key."""
 
 import hashlib
+import hmac
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +28,13 @@ def test_a_key_matches_its_own_digest_only():
     assert not matches(key[:-1] + ("A" if key[-1] != "A" else "B"), digest)
     assert not matches("", digest) and not matches("\ud800", digest)
     assert digest == hashlib.sha256(key.encode()).hexdigest()
+
+
+def test_keys_are_compared_in_constant_time(monkeypatch):
+    compared = []
+    monkeypatch.setattr(hmac, "compare_digest", lambda *both: compared.append(both) or True)
+    assert matches("x", digest_of("y"))
+    assert compared == [(digest_of("x"), digest_of("y"))]
 
 
 def test_a_person_may_name_a_key_by_any_beginning_of_it():
