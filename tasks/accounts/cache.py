@@ -28,6 +28,7 @@ RELOAD = (
 )
 FLUSH = 5.0  # s; so often it is written when keys were used
 WAIT = 2.0  # s; longest wait of a request
+PAUSE = 0.05  # s between two looks, however many unknown keys are tried
 REST = 1.0  # s; so long no request makes us ask a database that has just failed
 
 _NEVER = float("-inf")
@@ -151,6 +152,7 @@ class KeyCache:
             if self._clock() >= flush:
                 flush = self._clock() + self._flush_interval
                 self._flush()
+            self._closed.wait(PAUSE)
         self._flush()
 
     def _look(self) -> None:

@@ -28,7 +28,6 @@ HURRIED = 0.05  # s
 _WRITES, _WAITS = "stoker_writes", "stoker_waits"
 _POSTGRESQL = {
     "connect_timeout": CONNECT_WITHIN,
-    "options": "-c statement_timeout=5000 -c lock_timeout=5000",  # ms
     # A server that vanished without a word: noticed in about 10 s.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -160,7 +159,7 @@ def _translated() -> Iterator[None]:
     """Turn what is wrong with the database into `DatabaseUnavailable`, in the driver's words."""
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise DatabaseUnavailable(f"the database does not answer: {str(reason).strip()}") from error
 

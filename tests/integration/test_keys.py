@@ -230,21 +230,28 @@ def test_processes_that_start_at_once_do_not_race(url: URL) -> None:
 
 
 def test_processes_that_open_a_new_file_at_once_all_find_its_tables(tmp_path: Path) -> None:
-    rounds, apart = 6, 0.1  # s
-    code = (
-        "import sys, time; from sqlalchemy import URL; from tasks.accounts import KeyStore;"
-        "from tasks.database import Database\n"
-        f"input()\nbegin = time.time() // 1 + 1\nfor n in range({rounds}):\n"
-        f"    while time.time() < begin + n * {apart}: pass\n"
-        "    url = URL.create('sqlite', database=f'{sys.argv[1]}/{n}.db')\n"
-        "    print(KeyStore(Database(url, hurried=True)).changes())\n"
-    )
+    rounds, apart = 12, 0.12  # s
+    code = f"""
+import time
+import alembic.command  # else it is imported in the first round
+from sqlalchemy import URL
+from tasks.accounts import KeyStore
+from tasks.database import Database
+print("here", flush=True)
+begin = float(input())
+for number in range({rounds}):
+    while time.time() < begin + number * {apart}: pass
+    url = URL.create("sqlite", database=f"{tmp_path}/{{number}}.db")
+    print(KeyStore(Database(url, hurried=True)).changes())
+"""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
-    processes = [subprocess.Popen([sys.executable, "-c", code, tmp_path], **pipes) for _ in range(6)]
+    processes = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(4)]
+    assert [process.stdout.readline() for process in processes] == ["here\n"] * 4
+    begin = time.time() + 0.1
     for process in processes:
-        process.stdin.write("\n")
+        process.stdin.write(f"{begin}\n")
         process.stdin.flush()
-    assert [process.communicate(timeout=60)[0] for process in processes] == ["0\n" * rounds] * 6
+    assert [process.communicate(timeout=60)[0] for process in processes] == ["0\n" * rounds] * 4
 
 
 def test_a_sqlite_file_gets_its_tables_by_itself_and_is_its_owners(tmp_path: Path, connect: Connect) -> None:

@@ -211,6 +211,14 @@ def test_all_that_wait_are_served_by_one_look_that_began_after_they_came(cache, 
     assert keys.looks.count("snapshot") <= 3
 
 
+def test_trying_keys_does_not_keep_the_database_busy(cache, keys, key):
+    cache.find(key, NOW)
+    begin = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        assert not any(pool.map(lambda _: cache.find(new_key()[1], NOW), range(100)))
+    assert len(keys.looks) <= 2 + (time.monotonic() - begin) / module.PAUSE
+
+
 def test_no_request_waits_for_long(keys, key):
     hang = threading.Event()
     cache = KeyCache(keys, refresh=3600, wait=0.05)
