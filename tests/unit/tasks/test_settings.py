@@ -98,3 +98,19 @@ def test_folders_of_endpoint_files_follow_the_shipped_ones(tmp_path):
         tmp_path / "a",
         tmp_path / "b",
     )
+
+
+def test_the_database_is_a_file_at_home_unless_a_url_is_given_as_a_secret(tmp_path):
+    assert read(tmp_path).database_url is None
+    (tmp_path / "url").write_text("postgresql://u:secret@h/d\n")
+    assert read(tmp_path, {"STOKER_DATABASE_URL_FILE": str(tmp_path / "url")}).database_url.endswith("@h/d")
+    (found,) = problems(tmp_path, {"STOKER_DATABASE_URL": "mysql://u:hunter2@h/d"})
+    assert "STOKER_DATABASE_URL must start with" in found and "hunter2" not in found
+
+
+def test_clients_are_not_limited_unless_a_number_is_given(tmp_path):
+    settings = read(tmp_path)
+    assert (settings.requests_per_minute, settings.jobs_at_once) == (0, 0)
+    settings = read(tmp_path, {"STOKER_REQUESTS_PER_MINUTE": "60", "STOKER_JOBS_AT_ONCE": "5"})
+    assert (settings.requests_per_minute, settings.jobs_at_once) == (60, 5)
+    assert len(problems(tmp_path, {"STOKER_REQUESTS_PER_MINUTE": "-1", "STOKER_JOBS_AT_ONCE": "many"})) == 2
