@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a wo
 
 WRONG_USE = 2  # exit status: something must be changed before it can work
 HEAD = (
-    "ID",
+    "KEY",
     "CLIENT",
     "STATE",
     "ENDPOINTS",
@@ -82,7 +82,7 @@ def add(
 
 @keys.command("list")
 def list_() -> None:
-    """Show all keys, less their secret part, and those of no use any more."""
+    """Show all keys, also those that have ended, by their public part."""
     with _problems_told(), _store() as keys:
         records = keys.all()
     now = time.time()
@@ -153,10 +153,12 @@ def _give(record: KeyRecord, key: str) -> None:
 
 
 def _row(record: KeyRecord, now: float) -> tuple[str, ...]:
+    from tasks.accounts.secret import shown
+
     client = record.client
     limits = (client.limits.requests_per_minute, client.limits.jobs_at_once)
     return (
-        record.id,
+        shown(record.id),
         client.name,
         record.state(now),
         _endpoints(client),

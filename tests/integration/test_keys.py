@@ -399,8 +399,8 @@ def test_add_prints_the_key_alone_once(stoker: Stoker) -> None:
     assert key not in added.stderr and "this once" in added.stderr
     listed = stoker("keys", "list").stdout
     head, row = listed.splitlines()
-    assert head.split()[:2] == ["ID", "CLIENT"]
-    for part in (key.split("_")[1], "Mobile app", "active", "embed", "bulk", "default"):
+    assert head.split()[:2] == ["KEY", "CLIENT"]
+    for part in (key[:14], "Mobile app", "active", "embed", "bulk", "default"):
         assert part in row
     assert key not in listed
 
