@@ -8,6 +8,7 @@ from typing import Any
 from app.errors import ApiError, error_body
 from app.services import services
 from schemas import Endpoint
+from tasks.history import JobSummary
 from tasks.jobs import JobState, JobStatus, Result, WorkerInfo
 from tasks.records import estimate
 
@@ -45,10 +46,55 @@ def progress_body(endpoint: Endpoint, status: JobStatus, workers: Sequence[Worke
     result = status.result
     if result is None:
         return {**head, "job_state": status.state.value, "progress": _progress(status, workers)}
-    if result.state is JobState.FAILED:
-        failure = error_body(job_error(status.id, result)) | _times(result)
-        return {**head, "job_result": failure, "job_state": JobState.DONE.value}
-    return {**head, "job_result": result_body(endpoint, status.id, result), "job_state": JobState.DONE.value}
+    if result.state in (JobState.LAPSED, JobState.CANCELED):
+        raise job_error(status.id, result)
+    return {**head, "job_result": _outcome(endpoint, status.id, result), "job_state": JobState.DONE.value}
+
+
+def job_body(endpoint: Endpoint, status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any]:
+    """Give the body that stands for a job: its true state, and its progress or whatever its outcome is."""
+    head = {
+        "success": True,
+        "job_id": status.id,
+        "endpoint": endpoint.name,
+        "ep_version": endpoint.version,
+        "job_state": status.state.value,
+        "start_time": status.accepted,
+        "start_time_compute": status.started,
+    }
+    if endpoint.provide_worker_meta_data:
+        head["auth"] = status.worker
+    if status.result is None:
+        return {**head, "progress": _progress(status, workers)}
+    return {**head, "job_result": _outcome(endpoint, status.id, status.result)}
+
+
+def summary_body(job: JobSummary) -> dict[str, Any]:
+    """Give what the list of jobs says of one of them, by the names of `job_body`."""
+    return {
+        "job_id": job.id,
+        "endpoint": job.endpoint,
+        "job_state": job.state.value,
+        "start_time": job.accepted,
+        "start_time_compute": job.started,
+    }
+
+
+def stream_body(endpoint: Endpoint, status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any]:
+    """Give the body of an event of `/stream_progress`: that of `/progress`, with the progress unpacked."""
+    head = {"success": True, "job_id": status.id, "ep_version": endpoint.version}
+    if status.result is None:
+        return {**head, "job_state": status.state.value, **_progress(status, workers)}
+    state = JobState.DONE if status.state is JobState.FAILED else status.state
+    return {**head, "job_state": state.value, "job_result": _outcome(endpoint, status.id, status.result)}
+
+
+def _outcome(endpoint: Endpoint, job_id: str, result: Result) -> dict[str, Any]:
+    """Give the body of a result, also of one that is an error."""
+    if result.state is JobState.DONE:
+        return result_body(endpoint, job_id, result)
+    failure = error_body(job_error(job_id, result)) | _times(result)
+    return failure | {"ep_version": endpoint.version}
 
 
 def _progress(status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any]:

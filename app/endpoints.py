@@ -17,6 +17,7 @@ IMPLICIT_INPUTS = {
     "client_session_auth_key": {"type": "string"},
     "key": {"type": "string"},
     "wait_for_result": {"type": "bool"},
+    "cancel_on_disconnect": {"type": "bool"},
 }
 MODEL_FIELDS = ("label", "quantization", "size", "family", "type", "repo_name")
 

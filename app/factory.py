@@ -11,8 +11,9 @@ from flask import Flask, request
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
 
-from app import auth, errors, headers, health, jobs, limits
+from app import auth, errors, headers, health, jobs, limits, status, stream
 from app import endpoints as endpoint_views
+from app.crew import Crew
 from app.queues import Queues
 from app.routing import endpoint_converter
 from app.services import EXTENSION, Services
@@ -21,6 +22,8 @@ from schemas import Endpoint, load_endpoints
 from tasks.accounts import Clients, KeyCache, KeyRing, KeyStore
 from tasks.celery import create_celery
 from tasks.database import Database
+from tasks.events import EventListener
+from tasks.idempotency import IdempotencyKeys
 from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.secrets import read_or_create
@@ -71,6 +74,9 @@ def create_app(
         celery=celery or create_celery(settings, found),
         store=store,
         replies=ReplyListener(store),
+        events=EventListener(store),
+        crew=Crew(store.workers),
+        idempotency=IdempotencyKeys(store),
         keys=keys,
         auth=Authenticator(Clients(_keys_of_files(settings, found, secret), keys), secret),
         rates=Rates(store.connection_pool),
@@ -82,7 +88,7 @@ def create_app(
     headers.init_headers(app)
     limits.init_limits(app)
     auth.init_auth(app)
-    for module in (health, endpoint_views, jobs):
+    for module in (health, endpoint_views, jobs, status, stream):
         app.register_blueprint(module.blueprint)
     return app
 

@@ -8,6 +8,8 @@ import uuid
 from flask import Flask, Response, g, request
 
 REQUEST_ID = "X-Request-Id"
+_UNDERSTOOD = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer")
+_TELLING = ("Location", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFLIGHT_LIFETIME = "600"  # s
 
@@ -30,9 +32,9 @@ def _complete(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     # Any site may call: a browser sends no cookie with it, and keys are never in cookies.
     headers["Access-Control-Allow-Origin"] = "*"
-    headers["Access-Control-Expose-Headers"] = f"{REQUEST_ID}, Retry-After, RateLimit, RateLimit-Policy"
+    headers["Access-Control-Expose-Headers"] = ", ".join((*_TELLING, REQUEST_ID))
     if request.method == "OPTIONS":
         headers["Access-Control-Allow-Methods"] = headers.get("Allow", "")
-        headers["Access-Control-Allow-Headers"] = f"Authorization, Content-Type, {REQUEST_ID}"
+        headers["Access-Control-Allow-Headers"] = ", ".join((*_UNDERSTOOD, REQUEST_ID))
         headers["Access-Control-Max-Age"] = _PREFLIGHT_LIFETIME
     return response

@@ -1,99 +1,120 @@
-"""Jobs: submit one, wait for its result, ask how it stands."""
+"""Jobs as AIME's clients know them: submit one, wait for its result, ask how it stands."""
 
 from __future__ import annotations
 
 import logging
 import math
-import time
 import uuid
+from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, g, session
+from flask import Blueprint, g, request, session, url_for
+from flask.typing import ResponseReturnValue
 
-from app.answers import progress_body, result_body
+from app.answers import job_body, progress_body, result_body
 from app.auth import KEY_PARAMETERS
 from app.errors import ApiError
 from app.limits import count_request, jobs_at_once, refuse_hopeless, too_many_jobs
+from app.once import is_repeatable, standing_for
+from app.owned import own_job, unknown_job
 from app.params import Params, request_params
 from app.services import services
+from app.waiting import Patience, hold, hold_again, read_patience
 from schemas import Endpoint, InputError
-from tasks.errors import QueueFull, StoreUnavailable, TooManyJobs
+from tasks.errors import QueueFull, TooManyJobs
 from tasks.jobs import Job, Result
 from tasks.records import estimate
-from tasks.replies import Waiter
 from tasks.submit import submit
 
 logger = logging.getLogger(__name__)
 
 WAIT_FLAG = "wait_for_result"
-LOOK_UP = 30.0  # s; so often a request that waits looks whether its job still exists
+CANCEL_FLAG = "cancel_on_disconnect"
+FLAGS = (WAIT_FLAG, CANCEL_FLAG)
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 blueprint = Blueprint("jobs", __name__)
 
 
 @blueprint.route("/<endpoint:endpoint>", methods=["GET", "POST"])
-def run(endpoint: Endpoint) -> dict[str, Any]:
+def run(endpoint: Endpoint) -> ResponseReturnValue:
     """Submit a job and, unless told otherwise, hold the answer back until its result is there."""
     if not endpoint.enabled:
         raise ApiError("endpoint_disabled", "Endpoint disabled!")
     count_request(g.client, endpoint)
-    refuse_hopeless(g.client, endpoint)
-    inputs, wait = read_inputs(endpoint, request_params())
+    params = request_params()
+    inputs, flags = read_inputs(endpoint, params)
     client_session = None
     if endpoint.session_vars:
         client_session = _client_session()
         inputs |= session_vars(endpoint, client_session)
-    if not wait:
-        job = _submit(endpoint, inputs, str(uuid.uuid4()), client_session)
-        return {"success": True, "job_id": job.id, "ep_version": endpoint.version}
     job_id = str(uuid.uuid4())
+    if not flags.get(WAIT_FLAG, True):
+        meant = _submit_once(endpoint, params, inputs, job_id, client_session)
+        return {"success": True, "job_id": meant, "ep_version": endpoint.version}
+    patience = read_patience(request.headers.get("Prefer", ""), services().settings.max_wait)
     replies = services().replies
     with replies.expect(job_id) as waiter:  # before it is submitted: no result can come too early
-        job = _submit(endpoint, inputs, job_id, client_session, replies.channel)
-        result = _wait(waiter, job, endpoint)
-    return result_body(endpoint, job_id, result)
+        meant = _submit_once(endpoint, params, inputs, job_id, client_session, replies.channel)
+        if meant == job_id:
+            cancels = flags.get(CANCEL_FLAG, endpoint.cancel_on_disconnect) and not is_repeatable()
+            result = hold(waiter.wait, endpoint, job_id, patience.seconds, cancels=cancels)
+            return _answer(endpoint, job_id, result, patience)
+    _, status = own_job(meant)
+    return _answer(endpoint, meant, hold_again(endpoint, status, patience.seconds), patience)
 
 
 @blueprint.route("/<endpoint:endpoint>/progress", methods=["GET", "POST"])
 def progress(endpoint: Endpoint) -> dict[str, Any]:
     """Tell how a job stands, or its result, as often as it is asked for."""
+    called, status = own_job(named_job())
+    if called is not endpoint:
+        raise unknown_job(status.id)
+    return progress_body(endpoint, status, services().store.workers(endpoint.queue))
+
+
+def named_job() -> str:
+    """Give the parameter `job_id` of the current request.
+
+    Raises:
+        ApiError: there is none.
+    """
     job_id = request_params().values.get("job_id")
     if not isinstance(job_id, str) or not job_id:
         raise ApiError("job_id_missing", "No job_id given")
-    store = services().store
-    status = store.get(job_id)
-    if status is None or status.endpoint != endpoint.name or status.owner != g.client.id:
-        raise unknown_job(job_id)
-    return progress_body(endpoint, status, store.workers(endpoint.queue))
+    return job_id
 
 
-def read_inputs(endpoint: Endpoint, params: Params) -> tuple[dict[str, Any], bool]:
-    """Give the validated inputs, and whether to wait for the result.
+def read_inputs(endpoint: Endpoint, params: Params) -> tuple[dict[str, Any], dict[str, bool]]:
+    """Give the validated inputs, and those of the flags that are given.
 
     Raises:
         InputError: with everything that is wrong, at once.
     """
-    wait, wrong = _read_flag(params)
+    flags, wrong = _read_flags(params)
     try:
-        inputs = endpoint.load_inputs(params.without(*KEY_PARAMETERS, WAIT_FLAG), from_query=params.textual)
+        inputs = endpoint.load_inputs(params.without(*KEY_PARAMETERS, *FLAGS), from_query=params.textual)
     except InputError as error:
         error.errors.update(wrong)
         error.messages += [sentence for sentences in wrong.values() for sentence in sentences]
         raise
     if wrong:
         raise InputError(wrong)
-    return inputs, wait
+    return inputs, flags
 
 
-def _read_flag(params: Params) -> tuple[bool, dict[str, list[str]]]:
-    """Give whether to wait, and what is wrong with the flag that says so."""
-    value = params.values.get(WAIT_FLAG)
-    if params.textual and isinstance(value, str):
-        value = _WORDS.get(value.lower(), value)
-    if value is None or isinstance(value, bool):
-        return value is not False, {}
-    return True, {WAIT_FLAG: [f"Invalid argument type {WAIT_FLAG}. Expected: true or false"]}
+def _read_flags(params: Params) -> tuple[dict[str, bool], dict[str, list[str]]]:
+    """Give the flags by name, and what is wrong with them."""
+    flags, wrong = {}, {}
+    for name in FLAGS:
+        value = params.values.get(name)
+        if params.textual and isinstance(value, str):
+            value = _WORDS.get(value.lower(), value)
+        if isinstance(value, bool):
+            flags[name] = value
+        elif value is not None:
+            wrong[name] = [f"Invalid argument type {name}. Expected: true or false"]
+    return flags, wrong
 
 
 def session_vars(endpoint: Endpoint, client_session: str) -> dict[str, Any]:
@@ -101,11 +122,6 @@ def session_vars(endpoint: Endpoint, client_session: str) -> dict[str, Any]:
     stored = services().store.session_vars(client_session, endpoint.name)
     known = {name: value for name, value in stored.items() if name in endpoint.session_vars}
     return endpoint.default_session_vars() | known
-
-
-def unknown_job(job_id: str) -> ApiError:
-    """Give the answer for a job that is unknown, forgotten, or somebody else's: they look alike."""
-    return ApiError("job_not_found", f"Client has no active request with this job id {job_id[:100]}")
 
 
 def _client_session() -> str:
@@ -149,20 +165,28 @@ def _next_end(endpoint: Endpoint) -> int:
     return max(1, math.ceil(estimate(services().store.workers(endpoint.queue), 1)))
 
 
-def _wait(waiter: Waiter, job: Job, endpoint: Endpoint) -> Result:
-    """Wait until the job has ended.
+def _submit_once(
+    endpoint: Endpoint,
+    params: Params,
+    inputs: dict[str, Any],
+    job_id: str,
+    client_session: str | None,
+    reply_to: str | None = None,
+) -> str:
+    """Submit the job unless an earlier request has done so; gives the id of the one job."""
+    with standing_for(job_id, endpoint, params, FLAGS) as meant:
+        if meant == job_id:
+            refuse_hopeless(g.client, endpoint)
+            _submit(endpoint, inputs, job_id, client_session, reply_to)
+    return meant
 
-    Raises:
-        ApiError: nobody knows the job any more, and it cannot be running either.
-    """
-    while (result := waiter.wait(LOOK_UP)) is None:
-        if time.time() > job.deadline + endpoint.max_runtime and _forgotten(job.id):
-            raise unknown_job(job.id)
-    return result
 
-
-def _forgotten(job_id: str) -> bool:
-    try:
-        return services().store.get(job_id) is None
-    except StoreUnavailable:
-        return False  # it comes back, and the job with it
+def _answer(
+    endpoint: Endpoint, job_id: str, result: Result | None, patience: Patience
+) -> ResponseReturnValue:
+    """Give the answer to a request that was held: the result, or how the job stands if there is none yet."""
+    if result is not None:
+        return result_body(endpoint, job_id, result), patience.headers
+    body = job_body(*own_job(job_id), services().store.workers(endpoint.queue))
+    location = {"Location": url_for("status.job", job_id=job_id)}
+    return body, HTTPStatus.ACCEPTED, patience.headers | location

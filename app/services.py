@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from celery import Celery
 from flask import current_app, request
 
+from app.crew import Crew
 from app.queues import Queues
 from app.tokens import Authenticator
 from schemas import Endpoint
 from tasks.accounts import KeyCache
+from tasks.events import EventListener
+from tasks.idempotency import IdempotencyKeys
 from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
@@ -30,6 +33,9 @@ class Services:
         celery: publishes jobs.
         store: jobs, results, workers.
         replies: hands results to the requests that wait for them.
+        events: follows jobs for the streams.
+        crew: the workers of each queue.
+        idempotency: which job an idempotency key stands for.
         keys: the keys that are in the database.
         auth: tells which client a credential stands for.
         rates: counts the requests of clients.
@@ -41,6 +47,9 @@ class Services:
     celery: Celery
     store: JobStore
     replies: ReplyListener
+    events: EventListener
+    crew: Crew
+    idempotency: IdempotencyKeys
     keys: KeyCache
     auth: Authenticator
     rates: Rates
@@ -49,6 +58,7 @@ class Services:
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""
         self.replies.close()
+        self.events.close()
         self.keys.close()
 
 

@@ -31,6 +31,8 @@ class Endpoint:
         result_lifetime: seconds that a result can be read.
         job_inactivity_timeout: seconds without a sign of life after which a running job of a worker
             on AIME's protocol lapses.
+        cancel_on_disconnect: whether a job ends as canceled if its client hangs up while it waits for the
+            result; a request may say otherwise.
         queue: the queue of the workers that serve it; several endpoints may share one.
         model: "package.module:Class" of the model; None: workers of another kind serve it.
         max_batch_size: jobs that the model takes at once.
@@ -64,6 +66,7 @@ class Endpoint:
     max_time_in_queue: float
     result_lifetime: float
     job_inactivity_timeout: float
+    cancel_on_disconnect: bool
     queue: str
     model: str | None
     max_batch_size: int

@@ -15,7 +15,9 @@ from schemas.fields import TYPES, Parameter
 from schemas.tables import Table
 from schemas.values import LONGEST_SHOWN, shown, type_name
 
-RESERVED_INPUTS = frozenset({"key", "client_session_auth_key", "wait_for_result", "job_id"})
+RESERVED_INPUTS = frozenset(
+    {"key", "client_session_auth_key", "wait_for_result", "cancel_on_disconnect", "job_id"}
+)
 """Names with a meaning of their own in a request."""
 _NOT_YET = """
 image image_list audio audio_list video video_list chat_context text_context

@@ -4,6 +4,8 @@
     ├── SettingsError          this installation is configured wrongly: the start stops
     ├── QueueFull              the queue of an endpoint has reached its limit
     ├── TooManyJobs            a client has as many jobs at an endpoint as it may
+    ├── IdempotencyKeyReused   an idempotency key came with another request before
+    ├── RequestInProgress      the first request with an idempotency key is not accepted yet
     ├── BrokerUnavailable      RabbitMQ (or the embedded Redis) did not take a message
     ├── StoreUnavailable       the job store did not answer
     ├── DatabaseUnavailable    the database (SQL) did not answer
@@ -57,6 +59,20 @@ class TooManyJobs(StokerError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(f"{limit} jobs of this client wait or run already")
+
+
+class IdempotencyKeyReused(StokerError):
+    """An idempotency key came with another request before."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came with another request before: choose a new one")
+
+
+class RequestInProgress(StokerError):
+    """The first request with an idempotency key is neither accepted nor refused yet."""
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still being accepted; try again")
 
 
 class BrokerUnavailable(StokerError):

@@ -38,6 +38,11 @@ class _AccessLogger(Logger):
         return atoms
 
 
+def post_worker_init(worker):
+    """Let the app see when this process is told to stop: event streams end then, their clients come back."""
+    worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
+
+
 proc_name = "stoker-api"
 _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = [f"{_host}:{_settings.port}"]
@@ -48,9 +53,9 @@ worker_connections = 20000  # per process
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a slow disk is no dead worker
 
 timeout = 60  # s without a turn of the event loop, then the process is replaced; no limit for a request
-# s; on SIGTERM whoever waits for a job is served for this long: a job's usual `max_runtime` and a minute.
+# s; on SIGTERM whoever waits for a job gets its result in this time, or its id: none is held for longer.
 # What stops gunicorn (supervisor, container runtime) must be at least as patient.
-graceful_timeout = 660
+graceful_timeout = _settings.max_wait + 60
 keepalive = 6  # s; more than NGINX keeps an idle connection, so that it is never closed under a request
 limit_request_line = 8190  # bytes, gunicorn's highest: inputs may stand in the query; longer ones are POSTed
 

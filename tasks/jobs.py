@@ -146,6 +146,9 @@ class JobStatus:
     Attributes:
         queue_position: 1 for the next one to run; 0 once it is not waiting any more.
         result: set when the state is terminal.
+        started: when a batch with it started on a model, in seconds since 1970; None if none did yet.
+        worker: name of the worker that it started on last.
+        revision: raised with every change of state or progress.
     """
 
     id: str
@@ -156,6 +159,17 @@ class JobStatus:
     progress: Progress = field(default_factory=Progress)
     queue_position: int = 0
     result: Result | None = None
+    started: float | None = None
+    worker: str | None = None
+    revision: int = 0
+
+    def newer_than(self, other: JobStatus) -> bool:
+        """Tell whether this says something that `other`, of the same job, did not say yet."""
+        if self.state.terminal or other.state.terminal:
+            return not other.state.terminal
+        if self.revision == other.revision:
+            return self.queue_position != other.queue_position
+        return self.revision > other.revision
 
 
 @dataclass(frozen=True, slots=True)

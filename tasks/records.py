@@ -81,6 +81,9 @@ def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:
         progress=Progress(**json.loads(record["progress"])) if "progress" in record else Progress(),
         queue_position=0 if rank is None else rank + 1,
         result=Result.from_wire(json.loads(record["result"])) if "result" in record else None,
+        started=float(record["started"]) if "started" in record else None,
+        worker=record.get("worker"),
+        revision=int(record.get("revision", 0)),
     )
 
 
@@ -110,8 +113,14 @@ def dumps(value: Any) -> str:
 
 
 def job_key(job_id: str) -> str:
-    """Name the record of a job."""
+    """Name the record of a job, and the channel on which its changes are told."""
     return f"job:{job_id}"
+
+
+def job_id_of(key: str) -> str:
+    """Give the job whose record is called so; empty if it is the name of something else."""
+    kind, _, job_id = key.partition(":")
+    return job_id if kind == "job" else ""
 
 
 def waiting_key(queue: str) -> str:
@@ -122,6 +131,11 @@ def waiting_key(queue: str) -> str:
 def open_key(owner: str, endpoint: str) -> str:
     """Name the set of a client's jobs at an endpoint that have not ended."""
     return f"open:{owner}:{endpoint}"
+
+
+def owner_key(owner: str) -> str:
+    """Name the set of jobs that an API key has submitted."""
+    return f"jobs:{owner}"
 
 
 def session_key(session: str, endpoint: str) -> str:

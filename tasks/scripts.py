@@ -12,19 +12,24 @@ local function now() return tonumber(redis.call('TIME')[1]) end
 """
 
 ADD = """
-if KEYS[3] and redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) then return -1 end
+if KEYS[4] and redis.call('ZCARD', KEYS[4]) >= tonumber(ARGV[6]) then return -1 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 6))
+redis.call('HSET', KEYS[1], unpack(ARGV, 8))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('ZADD', KEYS[2], ARGV[2], string.sub(KEYS[1], 5))
-if KEYS[3] then
-  redis.call('ZADD', KEYS[3], ARGV[5], string.sub(KEYS[1], 5))
-  redis.call('EXPIRE', KEYS[3], ARGV[3])
+local id = string.sub(KEYS[1], 5)
+redis.call('ZADD', KEYS[2], ARGV[2], id)
+redis.call('ZADD', KEYS[3], ARGV[5], id)
+redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[4])
+redis.call('EXPIRE', KEYS[3], ARGV[3])
+if KEYS[4] then
+  redis.call('ZADD', KEYS[4], ARGV[7], id)
+  redis.call('EXPIRE', KEYS[4], ARGV[3])
 end
 return 1
 """
-"""job, waiting, open if jobs at once are limited; limit, score, lifetime, limit of open, deadline, fields...
--> 1, 0 if the queue is full, or -1 if as many jobs are open as may."""
+"""job, waiting, owner's jobs, open if jobs at once are limited; limit, score, lifetime, owner's jobs kept,
+accepted, limit of open, deadline, fields... -> 1, 0 if the queue is full, or -1 if as many jobs are open as
+may."""
 
 CLAIM = (
     _TERMINAL
@@ -61,10 +66,13 @@ return 1
 START = (
     _TERMINAL
     + """
-if ended(redis.call('HGET', KEYS[1], 'state')) then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'processing', 'lease', now() + ARGV[3], unpack(ARGV, 4))
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision')
+if ended(job[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'processing', 'lease', now() + ARGV[3], 'revision', (job[2] or 0) + 1,
+  unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
+redis.call('PUBLISH', KEYS[1], '')
 return 1
 """
 )
@@ -81,8 +89,10 @@ return job[2] and 1 or 0
 """job; holder, lease in s -> 1 if it shall be canceled."""
 
 REPORT = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'processing' then return 0 end
-redis.call('HSET', KEYS[1], 'progress', ARGV[1])
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision')
+if job[1] ~= 'processing' then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[1], 'revision', (job[2] or 0) + 1)
+redis.call('PUBLISH', KEYS[1], '')
 return 1
 """
 """job; progress -> 1, or 0 if it does not run."""
@@ -90,9 +100,10 @@ return 1
 FINISH = (
     _TERMINAL
     + """
-if ended(redis.call('HGET', KEYS[1], 'state')) then return 0 end
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision')
+if ended(job[1]) then return 0 end
 local last = 7 + ARGV[5]
-redis.call('HSET', KEYS[1], unpack(ARGV, 7, last - 1))
+redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 7, last - 1))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -101,6 +112,7 @@ if KEYS[4] then
   redis.call('EXPIRE', KEYS[4], ARGV[6])
 end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
+redis.call('PUBLISH', KEYS[1], '')
 return 1
 """
 )
@@ -118,3 +130,41 @@ return {job[1], (job[1] == 'queued' and not held) and 1 or 0}
 """
 )
 """job -> state, 1 if no worker holds it: then it can be ended at once."""
+
+LIST = """
+local rows, last, after = {}, '', ARGV[4]
+local ids = redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[3], '-inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+for i = 1, #ids, 2 do
+  local id = ids[i]
+  if not (after ~= '' and tonumber(ids[i + 1]) == tonumber(ARGV[3]) and id >= after) then
+    local job = redis.call('HMGET', 'job:' .. id, 'endpoint', 'state', 'accepted', 'started', 'deadline')
+    if not job[2] then
+      redis.call('ZREM', KEYS[1], id)
+    elseif (ARGV[5] == '' or ARGV[5] == job[2]) and (ARGV[6] == '' or ARGV[6] == job[1]) then
+      local late = job[2] == 'queued' and tonumber(ARGV[7]) > tonumber(job[5])
+      rows[#rows + 1] = {id, job[1], job[2], job[3], job[4] or '', late and 1 or 0}
+    end
+  end
+  if #rows == tonumber(ARGV[1]) or i + 1 == 2 * ARGV[2] then
+    last = ids[i + 1] .. '_' .. id
+    break
+  end
+end
+return {rows, last}
+"""
+"""owner's jobs; rows wanted, rows looked at, score and id to begin after, state, endpoint, now -> {id,
+endpoint, state, accepted, started, late}..., and where the next page begins after, empty if there is none."""
+
+HOLD = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] then return held end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return ''
+"""
+"""name; text, lifetime, text that may be replaced (default: none) -> the text that stays, else empty."""
+
+LET_GO = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+"""name; text -> 1. It is forgotten if it still has this text."""

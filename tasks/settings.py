@@ -56,6 +56,7 @@ class Settings:
         secret_key: signs session keys; None: made on first use in `home`.
         flower_password: of Flower's user `stoker`; None: made on first use in `home`.
         max_body_size: largest request body, in bytes.
+        max_wait: longest time that a request is held for its result, in seconds.
         demo_key: whether the key in `home`/demo-key opens every endpoint.
         requests_per_minute: jobs that one key may submit to one endpoint in a minute, unless the key says
             otherwise; 0: any number.
@@ -80,6 +81,7 @@ class Settings:
     secret_key: str | None
     flower_password: str | None
     max_body_size: int
+    max_wait: int
     demo_key: bool
     requests_per_minute: int
     jobs_at_once: int
@@ -172,6 +174,7 @@ class _Reader:
             secret_key=self._secret("STOKER_SECRET_KEY"),
             flower_password=self._secret("STOKER_FLOWER_PASSWORD"),
             max_body_size=self._number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
+            max_wait=self._number("STOKER_MAX_WAIT", 600, 1, 86_400),
             demo_key=self._choice("STOKER_DEMO_KEY", "true", ("true", "false")) == "true",
             requests_per_minute=self._number("STOKER_REQUESTS_PER_MINUTE", 0, 0, 10**9),
             jobs_at_once=self._number("STOKER_JOBS_AT_ONCE", 0, 0, 10**9),

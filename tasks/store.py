@@ -7,7 +7,11 @@
     rate:...                 string   requests of a client: see `tasks/rates.py`  two minutes
     session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
+    jobs:<owner>             zset     ids of its newest jobs by arrival       a week after the last one
+    idempotency:<owner>:..   string   what a key stands for                   tasks/idempotency.py
     replies:<process>        channel  "<job id> <result JSON>"                -
+    job:<id>                 channel  "": the job has changed                 -
+    events:<process>         channel  "": another job is followed             -
 
 A terminal state never changes: the scripts of `tasks/scripts.py` look before they write.
 """
@@ -40,6 +44,7 @@ from tasks.records import (
     job_key,
     lapsed,
     open_key,
+    owner_key,
     recorded,
     session_key,
     status,
@@ -56,6 +61,7 @@ LEASE = 10  # s; so long after its last sign of life a worker counts as dead by 
 WORKER_LIFETIME = 15  # s; a worker announces itself three times in this
 SILENCE = 2  # s; a server that says nothing for longer counts as down
 TOO_MANY = -1  # what the script ADD answers for a client that is at its limit
+JOBS_LISTED = 10_000  # of each API key, the newest ones
 SWEEP = 500  # jobs looked at when a full queue is searched for lapsed ones
 
 Call = tuple[str, list[str], list[Any]]
@@ -136,9 +142,14 @@ class JobStore:
         with _translated():
             self._redis.ping()
 
-    def pubsub(self) -> redis.client.PubSub:
-        """Give a subscriber with a connection of its own."""
-        return self._redis.pubsub(ignore_subscribe_messages=True)
+    def pubsub(self, confirmations: bool = False) -> redis.client.PubSub:
+        """Give a subscriber with a connection of its own; it may get `confirmations` of what it does, too."""
+        return self._redis.pubsub(ignore_subscribe_messages=not confirmations)
+
+    def publish(self, channel: str, text: str) -> None:
+        """Tell whoever listens on `channel`."""
+        with _translated():
+            self._redis.publish(channel, text)
 
     # -- what the API does
 
@@ -161,15 +172,16 @@ class JobStore:
             "lifetime": job.result_lifetime,
             "reply_to": job.reply_to or "",
         }
-        keys = [job_key(job.id), waiting_key(job.queue)]
+        keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
         keys += [open_key(job.owner, job.endpoint)] if jobs_at_once else []
-        args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, jobs_at_once, job.deadline]
+        args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, JOBS_LISTED, job.accepted]
+        args += [jobs_at_once, job.deadline]
         args += flat(fields)
         with _translated():
             if (answer := self._add(keys=keys, args=args)) == 1:
                 return
             if answer == TOO_MANY:
-                self._close_late(keys[2], job.accepted)
+                self._close_late(open_key(job.owner, job.endpoint), job.accepted)
             else:
                 self.lapse(job.queue, job.accepted)
             if (answer := self._add(keys=keys, args=args)) == 1:
@@ -265,7 +277,7 @@ class JobStore:
             holder: this process: the worker's name, `#`, and what no other process has.
         """
         args = [holder, worker_of(holder), LEASE]
-        answers = self._run([(scripts.CLAIM, [job_key(i)], args) for i in job_ids])
+        answers = self.run([(scripts.CLAIM, [job_key(i)], args) for i in job_ids])
         return [
             Claim(JobState(state) if state else None, bool(canceled), float(wait), int(deaths))
             for state, canceled, wait, deaths in answers
@@ -273,7 +285,7 @@ class JobStore:
 
     def release(self, job_ids: Sequence[str], holder: str) -> None:
         """Give back jobs that this process holds and will not end."""
-        self._run([(scripts.RELEASE, [job_key(i)], [holder]) for i in job_ids])
+        self.run([(scripts.RELEASE, [job_key(i)], [holder]) for i in job_ids])
 
     def start(self, jobs: Iterable[Job], holder: str, now: float) -> list[bool]:
         """Record that a batch with these jobs started on the model of `holder`.
@@ -287,16 +299,16 @@ class JobStore:
             fields = {**identity(job), "started": now, "worker": worker, "holder": holder, "runner": holder}
             args = [UNFINISHED_LIFETIME, job.id, LEASE, *flat(fields)]
             calls.append((scripts.START, [job_key(job.id), waiting_key(job.queue)], args))
-        return [bool(answer) for answer in self._run(calls)]
+        return [bool(answer) for answer in self.run(calls)]
 
     def tend(self, job_ids: Sequence[str], holder: str) -> list[str]:
         """Renew the lease on jobs that this process holds; gives those that shall be canceled."""
-        answers = self._run([(scripts.TEND, [job_key(i)], [holder, LEASE]) for i in job_ids])
+        answers = self.run([(scripts.TEND, [job_key(i)], [holder, LEASE]) for i in job_ids])
         return [job_id for job_id, canceled in zip(job_ids, answers, strict=True) if canceled]
 
     def report(self, progress: Iterable[tuple[Job, Progress]]) -> None:
         """Record progress; dropped for a job that is not running any more."""
-        self._run([(scripts.REPORT, [job_key(job.id)], [dumps(asdict(value))]) for job, value in progress])
+        self.run([(scripts.REPORT, [job_key(job.id)], [dumps(asdict(value))]) for job, value in progress])
 
     def finish(self, results: Sequence[tuple[Job, Result, dict[str, Any]]]) -> list[bool]:
         """Record how jobs ended and tell who waits, in one round trip.
@@ -308,9 +320,9 @@ class JobStore:
             For each: whether this was the first outcome (a second one is dropped).
         """
         calls = [(scripts.FINISH, *ending(job, result, job.result_lifetime, v)) for job, result, v in results]
-        return [bool(answer) for answer in self._run(calls)]
+        return [bool(answer) for answer in self.run(calls)]
 
-    def _run(self, calls: Sequence[Call]) -> list[Any]:
+    def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; load them first if the server does not know them."""
         pipeline = self._redis.pipeline(transaction=False)
         with _translated():

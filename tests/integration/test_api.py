@@ -5,131 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from queue import Empty
-from typing import Any
 
 import pytest
 from flask import Flask
 
-from app import create_app
-from app.services import EXTENSION, Services
-from schemas import load_endpoints
-from tasks.celery import task_queue
-from tasks.jobs import Job, JobState, Progress, Result, WorkerInfo
-from tasks.settings import Settings
+from tasks.jobs import Job, JobState, Progress, WorkerInfo
+from tests.integration.conftest import ALICE, BOB, Call, PlayedWorker
 from tests.services import RedisServer, free_port, wait_until
-
-ALICE, BOB = "key-of-alice", "key-of-bob"
-ENDPOINTS = {
-    "echo": 'max_queue_length = 100\n[WORKER]\nqueue = "echo_cpu"\nmodel = "m:M"',
-    "narrow": 'max_queue_length = 1\n[WORKER]\nqueue = "narrow_cpu"',
-    "hasty": 'max_time_in_queue = 0.2\nresult_lifetime = 60\n[WORKER]\nqueue = "hasty_cpu"',
-    "brief": 'result_lifetime = 1\n[WORKER]\nqueue = "brief_cpu"',
-    "counter": '[WORKER]\nqueue = "counter_cpu"\n[SESSION.VARS]\ncount = { type = "integer", default = 0 }',
-}
-PARTS = f"""
-[CLIENTS]
-authorization_keys = {{ alice = "{ALICE}", bob = "{BOB}" }}
-[INPUTS]
-text = {{ type = "string", default = "hi" }}
-[OUTPUTS]
-text = {{ type = "string" }}
-[PROGRESS.OUTPUTS]
-status = {{ type = "string" }}
-"""
-
-Call = Callable[..., Any]
-
-
-class PlayedWorker:
-    """Takes jobs from the broker, and does with them what the test says."""
-
-    def __init__(self, services: Services) -> None:
-        self._celery = services.celery
-        self.store = services.store
-
-    def take(self, queue: str, timeout: float = 5) -> Job:
-        with (
-            self._celery.connection_for_read() as connection,
-            connection.SimpleQueue(task_queue(queue)) as waiting,
-        ):
-            message = waiting.get(timeout=timeout)
-            message.ack()
-            (wire,), _, _ = message.payload
-            return Job.from_wire(wire)
-
-    def start(self, queue: str) -> Job:
-        job = self.take(queue)
-        self.store.start([job], "worker@test#1", time.time())
-        return job
-
-    def end(self, job: Job, session_vars: dict[str, Any] | None = None, **outcome: Any) -> None:
-        now = time.time()
-        result = Result(
-            **{"state": JobState.DONE, "accepted": job.accepted, "started": now, "finished": now, **outcome}
-        )
-        assert self.store.finish([(job, result, session_vars or {})]) == [True]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "endpoints"
-    folder.mkdir()
-    for name, text in ENDPOINTS.items():
-        (folder / f"{name}.toml").write_text(f'[ENDPOINT]\nname = "{name}"\n{text}\n{PARTS}')
-    return tmp_path
-
-
-@pytest.fixture
-def make_app(home: Path, redis_server: RedisServer) -> Iterator[Callable[..., Flask]]:
-    made: list[Flask] = []
-
-    def make(**changes: str) -> Flask:
-        environment = {
-            "STOKER_HOME": str(home),
-            "STOKER_BROKER_URL": redis_server.broker_url,
-            "STOKER_STORE_URL": redis_server.socket_url,
-        }
-        settings = Settings.from_env(environment | changes, cwd=home)
-        made.append(create_app(settings, load_endpoints([home / "endpoints"])))
-        return made[-1]
-
-    yield make
-    for app in made:
-        app.extensions[EXTENSION].replies.close()
-
-
-@pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Flask:
-    return make_app()
-
-
-@pytest.fixture
-def worker(app: Flask) -> PlayedWorker:
-    return PlayedWorker(app.extensions[EXTENSION])
-
-
-@pytest.fixture
-def post(app: Flask) -> Call:
-    def call(path: str, key: str = ALICE, **body: Any) -> Any:
-        return app.test_client().post(path, json={"key": key, **body})
-
-    return call
-
-
-@pytest.fixture
-def submit(post: Call) -> Callable[[str], str]:
-    return lambda path: str(post(path, wait_for_result=False).json["job_id"])
-
-
-@pytest.fixture
-def background(post: Call) -> Iterator[Callable[..., Future[Any]]]:
-    """Make a call that is held, in a thread."""
-    with ThreadPoolExecutor(40) as pool:
-        yield lambda *args, **kwargs: pool.submit(post, *args, **kwargs)
 
 
 def test_a_held_answer_brings_the_result(background: Call, worker: PlayedWorker) -> None:

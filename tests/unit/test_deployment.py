@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tasks.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 GUNICORN = ROOT / "tasks" / "gunicorn.py"
@@ -57,8 +59,9 @@ def test_mounted_files_exist(compose: dict[str, Any]) -> None:
 
 
 def test_container_of_the_api_is_more_patient_than_gunicorn(compose: dict[str, Any]) -> None:
-    graceful = re.search(r"^graceful_timeout = (\d+)$", GUNICORN.read_text(), re.MULTILINE)
-    assert seconds(compose["services"]["api"]["stop_grace_period"]) > int(graceful[1])
+    more = re.search(r"^graceful_timeout = _settings.max_wait \+ (\d+)$", GUNICORN.read_text(), re.MULTILINE)
+    graceful = Settings.from_env({}).max_wait + int(more[1])
+    assert seconds(compose["services"]["api"]["stop_grace_period"]) > graceful
 
 
 def test_nginx_closes_idle_connections_before_gunicorn_does() -> None:

@@ -103,6 +103,7 @@ def test_an_endpoint_is_described(client: Any, store: Any, path: str) -> None:
                 "client_session_auth_key": {"type": "string"},
                 "key": {"type": "string"},
                 "wait_for_result": {"type": "bool"},
+                "cancel_on_disconnect": {"type": "bool"},
             },
             "output": {"text": {"type": "string"}},
             "progress": {"OUTPUTS": {"status": {"type": "string"}}},

@@ -165,7 +165,7 @@ def test_nobody_waits_for_a_job_that_is_forgotten(
     post: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait(timeout: Any) -> Any:
-        monkeypatch.setattr("app.jobs.time.time", lambda: 1e12)
+        monkeypatch.setattr("app.waiting.time.time", lambda: 1e12)
         store.jobs.clear()
 
     workers.wait = wait

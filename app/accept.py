@@ -1,0 +1,23 @@
+"""What a client accepts: content negotiation of routes that have one form only."""
+
+from __future__ import annotations
+
+from flask import request
+
+from app.errors import ApiError
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+
+def require_accepts(mimetype: str) -> None:
+    """Refuse the current request if its client does not take `mimetype`.
+
+    Raises:
+        ApiError: the header Accept rules it out.
+    """
+    accepted = request.accept_mimetypes
+    if accepted and accepted[mimetype] <= 0:
+        raise ApiError(
+            "not_acceptable", f"Only {mimetype} is to be had here, which the request does not accept"
+        )
