@@ -60,7 +60,7 @@ def job_body(endpoint: Endpoint, status: JobStatus, workers: Sequence[WorkerInfo
         "ep_version": endpoint.version,
         "job_state": status.state.value,
         "start_time": status.accepted,
-        "start_time_compute": status.started,
+        "start_time_compute": status.started if status.result is None else status.result.started,
     }
     if endpoint.provide_worker_meta_data:
         head["auth"] = status.worker

@@ -43,7 +43,6 @@ def events(job_id: str) -> Response:
 @blueprint.route("/stream_progress", methods=["GET", "POST"])
 def stream_progress() -> Response:
     """As `events`, by the words of AIME's progress answers."""
-    require_accepts(EVENTS)
     endpoint, status = own_job(named_job())
     return _answer(endpoint, status, plain_event)
 
@@ -65,7 +64,8 @@ def plain_event(endpoint: Endpoint, status: JobStatus) -> str:
 
 def _event(status: JobStatus, body: dict[str, Any], name: str | None = None) -> str:
     named = f"event: {name}\n" if name else ""
-    return f"id: {status.revision}\n{named}data: {json.dumps(body)}\n\n"  # JSON has no line breaks of its own
+    text = json.dumps(body, separators=(",", ":"))  # without line breaks, which would end the event
+    return f"id: {status.revision}\n{named}data: {text}\n\n"
 
 
 def _answer(endpoint: Endpoint, status: JobStatus, frame: Frame) -> Response:

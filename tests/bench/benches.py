@@ -12,10 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.store import JobStore
 from tests.bench import bare
 from tests.bench.load import Load
 from tests.bench.report import Case
 from tests.bench.stack import KEY, Installation, Site, site
+from tests.bench.streams import Streams
 from tests.services import Process, free_port
 from workers.models.sleep import BATCH_TIME, ITEM_TIME
 
@@ -127,11 +129,40 @@ def ceiling(options: Options) -> Found:
             return _take_turns(options, [(installation, load, None) for load in loads])
 
 
+def streams(options: Options) -> Found:
+    """Clients that follow their jobs by event streams, all on one API process."""
+    cases: list[Case] = []
+    found: dict[str, Any] = {}
+    for count in options.clients or (1000, 5000):
+        case = Case(f"{count} streams")
+        for run in range(options.runs):
+            options.say(f"run {run + 1} of {options.runs}: {case.name}")
+            with site() as place:
+                installation = place.install("embedded", "echo_cpu", workers=0)
+                store = JobStore.from_url(installation.store_url)
+                with closing(Streams(installation.port, KEY, store)) as crowd:
+                    before = installation.api_memory()
+                    opened = crowd.open(count)
+                    more = installation.api_memory() - before
+                    crowd.rest(options.warm_up)
+                    case.add(*installation.measure(lambda: crowd.run(options.seconds)))
+            found.setdefault(case.name, []).append(
+                {
+                    "opened_in_s": round(opened, 2),
+                    "memory_mb": round(before),
+                    "more_memory_mb": round(more, 1),
+                }
+            )
+        cases.append(case)
+    return cases, found
+
+
 BENCHES: dict[str, Callable[[Options], Found]] = {
     "ceiling": ceiling,
     "echo": echo,
     "simgpu": simgpu,
     "embed": embed,
+    "streams": streams,
 }
 
 

@@ -157,7 +157,7 @@ class Generator:
         self._drain()
         return Measured(
             rate=len(latencies) / (ended - began),
-            latency=_summary(latencies),
+            latency=summary(latencies),
             answers=len(latencies),
             errors=self._errors,
             error_examples=self._examples,
@@ -232,7 +232,7 @@ def _request(load: Load, inputs: dict[str, Any]) -> bytes:
     return head.encode() + body
 
 
-def _summary(latencies: Sequence[float]) -> dict[str, float]:
+def summary(latencies: Sequence[float]) -> dict[str, float]:
     """Give percentiles in ms of sorted latencies in s."""
     if not latencies:
         return {}

@@ -27,18 +27,28 @@ class Installation:
         label: for tables.
         parts: processes whose CPU time is counted, by name.
         port: of its API.
+        store_url: of its job store.
     """
 
     label: str
     parts: dict[str, Callable[[], list[int]]]
     port: int
+    store_url: str = ""
 
     def run(self, load: Load) -> tuple[Measured, dict[str, float]]:
         """Send a load to it; gives what was measured, and the CPU time by part, in ms per request."""
+        return self.measure(replace(load, port=self.port).run)
+
+    def measure(self, run: Callable[[], Measured]) -> tuple[Measured, dict[str, float]]:
+        """The same for anything that `run` does."""
         before = self._cpu()
-        measured = replace(load, port=self.port).run()
+        measured = run()
         spent = {name: value - before[name] for name, value in self._cpu().items()}
         return measured, {name: value * 1000 / measured.sent for name, value in spent.items()}
+
+    def api_memory(self) -> float:
+        """Give the resident memory of all API processes together, in MB."""
+        return sum(map(resident, self.parts["API"]()))
 
     def _cpu(self) -> dict[str, float]:
         return {name: sum(map(cpu_time, pids())) for name, pids in self.parts.items()}
@@ -90,7 +100,7 @@ class Site:
             "Redis": lambda: stores,
             "RabbitMQ": lambda: family(*(p for p in Process.running if p.name == "RabbitMQ" and node)),
         }
-        return Installation(label, parts, api.port)
+        return Installation(label, parts, api.port, redis.socket_url)
 
     def _run(self, process: P) -> P:
         self._cleanup.callback(process.close)
@@ -129,3 +139,12 @@ def cpu_time(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def resident(pid: int) -> float:
+    """Give the memory that a process has to itself or shares, in MB; 0 for one that has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
