@@ -109,6 +109,7 @@ class EventListener:
         """Listen no more; for a process that goes on without it."""
         self._closed.set()
         if self._thread is not None:
+            self._wake()
             self._thread.join()
 
     def _enter(self, status: JobStatus, follower: Follower) -> bool:

@@ -199,7 +199,7 @@ class JobStore:
         return self.get_many([job_id], now)[0]
 
     def get_many(self, job_ids: Sequence[str], now: float | None = None) -> list[JobStatus | None]:
-        """Look jobs up, in two round trips at most."""
+        """Look jobs up, in two round trips; one more if some of them start just then."""
         now = time.time() if now is None else now
         with _translated():
             pipeline = self._redis.pipeline(transaction=False)
@@ -214,6 +214,11 @@ class JobStore:
             for job_id, record in waiting:
                 pipeline.zrank(waiting_key(record["queue"]), job_id)
             ranks = {i: rank for (i, _), rank in zip(waiting, pipeline.execute(), strict=True)}
+            moved = [job_id for job_id, rank in ranks.items() if rank is None]  # between the round trips
+            for job_id in moved:
+                pipeline.hgetall(job_key(job_id))
+            again = dict(zip(moved, pipeline.execute(), strict=True))
+            records = [again.get(i, r) for i, r in zip(job_ids, records, strict=True)]
         return [status(i, r, ranks.get(i)) if r else None for i, r in zip(job_ids, records, strict=True)]
 
     def queue_length(self, queue: str, priority: Priority = Priority.BULK) -> int:

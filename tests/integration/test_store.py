@@ -10,7 +10,7 @@ import pytest
 
 from tasks.errors import QueueFull, StoreUnavailable
 from tasks.jobs import Job, JobState, Priority, Progress, Result, WorkerInfo
-from tasks.records import estimate
+from tasks.records import estimate, waiting_key
 from tasks.replies import ReplyListener
 from tasks.store import Claim, JobStore
 from tests.services import wait_until
@@ -37,6 +37,7 @@ def test_waiting_jobs_have_positions_in_the_order_of_arrival(store):
         store.add(job(name, accepted=1000.0 + n), 10)
     assert [s.queue_position for s in store.get_many("abc")] == [1, 2, 3]
     store.start([job("a")], "w#1", 5.0)
+    assert (store.get("a").started, store.get("a").worker) == (5.0, "w")
     assert [(s.state, s.queue_position) for s in store.get_many("abc")] == [
         (JobState.PROCESSING, 0),
         (JobState.QUEUED, 1),
@@ -48,6 +49,19 @@ def test_higher_priority_stands_before_what_came_earlier(store):
     for n, priority in enumerate([Priority.BULK, Priority.NORMAL, Priority.HIGH, Priority.HIGH]):
         store.add(job(f"{n}", accepted=1000.0 + n, priority=priority), 10)
     assert [s.queue_position for s in store.get_many("0123")] == [4, 3, 1, 2]
+
+
+def test_job_that_starts_while_it_is_looked_up_is_never_queued_without_a_position(store, monkeypatch):
+    store.add(job("a"), 10)
+
+    def start_it_first(queue):
+        monkeypatch.undo()
+        store.start([job("a")], "w#1", 5.0)
+        return waiting_key(queue)
+
+    monkeypatch.setattr("tasks.store.waiting_key", start_it_first)
+    found = store.get("a")
+    assert (found.state, found.queue_position) == (JobState.PROCESSING, 0)
 
 
 def test_full_queue_refuses_and_records_nothing(store):

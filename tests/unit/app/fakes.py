@@ -65,6 +65,7 @@ class FakeStore:
         self.working: dict[str, list[WorkerInfo]] = {}
         self.waiting: dict[str, int] = {}
         self.sessions: dict[tuple[str, str], dict[str, Any]] = {}
+        self.canceled: list[str] = []
         self.down: Exception | None = None
         self.connection_pool = redis.ConnectionPool(port=1)  # nothing listens there
 
@@ -78,6 +79,9 @@ class FakeStore:
 
     def get(self, job_id: str, now: Any = None) -> Any:
         return self._answer(self.jobs.get(job_id))
+
+    def cancel(self, job_id: str) -> Any:
+        self.canceled.append(job_id)
 
     def workers(self, queue: Any, now: Any = None) -> Any:
         return self._answer(self.working.get(queue, []))
