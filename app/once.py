@@ -20,7 +20,7 @@ from tasks.errors import IdempotencyKeyReused, RequestInProgress, StoreUnavailab
 from tasks.idempotency import Claim
 
 HEADER = "Idempotency-Key"
-_FORM = re.compile(r'"[ -~]{1,255}"|[!-~]{1,255}')  # quoted in the draft, bare in the wild
+_FORM = re.compile(r'"[ !#-\[\]-~]{1,255}"|[!#-\[\]-~]{1,255}')  # quoted in the draft, bare in the wild
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,7 @@ def is_repeatable() -> bool:
 def _key() -> str | None:
     value = request.headers.get(HEADER)
     if value is not None and not _FORM.fullmatch(value):
-        sentence = (
-            f"{HEADER} must have 1 to 255 printable ASCII characters; put it in quotes if it has blanks"
-        )
+        sentence = f"{HEADER} must have 1 to 255 ASCII characters, quotes and backslashes excepted"
         raise ApiError("idempotency_key_malformed", sentence)
     return value.strip('"') if value is not None else None
 
