@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.services import ROOT, Api, Process, free_port, missing, wait_until
+from tests.services import ROOT, Api, Nginx, free_port, wait_until
 
 BACKEND = """
 import time
@@ -55,46 +52,6 @@ def slow():
 """
 
 
-class Nginx(Process):
-    """A real NGINX with this repository's configuration.
-
-    Attributes:
-        program: its path.
-        port: that it listens on.
-    """
-
-    def __init__(self, program: str, folder: Path, upstream: int) -> None:
-        self.program = program
-        self.port = free_port()
-        shutil.copy(ROOT / "docker" / "nginx.conf", folder)
-        (folder / "nginx.d").mkdir()
-        (folder / "nginx.d" / "upstream.conf").write_text(
-            f"upstream stoker {{ server 127.0.0.1:{upstream}; keepalive 8; keepalive_timeout 5s; }}"
-        )
-        (folder / "nginx.d" / "listen.conf").write_text(f"listen 127.0.0.1:{self.port};")
-        user = "user root; " if os.getuid() == 0 else ""
-        command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", f"{user}daemon off;"]
-        super().__init__("NGINX", command, os.environ, folder / "nginx.log", self.answers)
-
-    def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-
-    def answers(self) -> bool:
-        try:
-            return self.ask("GET", "/healthz")[0] in (200, 503)
-        except OSError:
-            return False
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
-        connection = self.connect()
-        try:
-            connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     folder = tmp_path_factory.mktemp("backend")
@@ -108,10 +65,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def nginx(backend: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        missing("NGINX is not installed: apt-get install nginx-light")
-    server = Nginx(program, tmp_path_factory.mktemp("nginx"), backend.port)
+    server = Nginx(tmp_path_factory.mktemp("nginx"), backend.port)
     server.wait_ready()
     yield server
     server.close()
@@ -189,8 +143,8 @@ def test_one_request_is_one_line_of_the_log(nginx: Nginx, backend: Api) -> None:
         assert not [line for line in process.log().splitlines() if line.startswith("127.0.0.1 line")]
 
 
-def test_api_that_is_down_gives_503_in_the_shape_of_the_api(tmp_path: Path, nginx: Nginx) -> None:
-    lonely = Nginx(nginx.program, tmp_path, free_port())
+def test_api_that_is_down_gives_503_in_the_shape_of_the_api(tmp_path: Path) -> None:
+    lonely = Nginx(tmp_path, free_port())
     try:
         lonely.wait_ready()
         status, body = lonely.ask("GET", "/call")

@@ -4,6 +4,7 @@ Everything listens on free ports of the loopback address, keeps its data in a fo
 with the test session even when that is killed, so that several sessions can run at once on one machine.
 """
 
+from tests.services.nginx import Nginx
 from tests.services.postgres import PostgreSQL
 from tests.services.process import LOG_TAIL, ROOT, Process, StartError, free_port, missing, wait_until
 from tests.services.rabbitmq import ForeignBroker, RabbitMQ, amqp_connection
@@ -16,6 +17,7 @@ __all__ = [
     "ROOT",
     "Api",
     "ForeignBroker",
+    "Nginx",
     "PostgreSQL",
     "Process",
     "RabbitMQ",
