@@ -185,8 +185,11 @@ def _answer(
     endpoint: Endpoint, job_id: str, result: Result | None, patience: Patience
 ) -> ResponseReturnValue:
     """Give the answer to a request that was held: the result, or how the job stands if there is none yet."""
-    if result is not None:
-        return result_body(endpoint, job_id, result), patience.headers
-    body = job_body(*own_job(job_id), services().store.workers(endpoint.queue))
-    location = {"Location": url_for("status.job", job_id=job_id)}
-    return body, HTTPStatus.ACCEPTED, patience.headers | location
+    if result is None:
+        _, status = own_job(job_id)
+        if status.result is None:
+            location = {"Location": url_for("status.job", job_id=job_id)}
+            body = job_body(endpoint, status, services().store.workers(endpoint.queue))
+            return body, HTTPStatus.ACCEPTED, patience.headers | location
+        result = status.result
+    return result_body(endpoint, job_id, result), patience.headers

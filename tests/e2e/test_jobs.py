@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from client import ModelAPI
 from tests.services import Nginx, wait_until
 
 KEY = "a-key-for-the-tests"
@@ -139,6 +140,15 @@ def test_a_client_that_hangs_up_cancels_nothing_otherwise(start, start_worker, h
         httpx.post(f"{api.url}/trial", json=body, headers=HEADERS | headers, timeout=0.5)
     (job,) = wait_until(lambda: running(api.url), 10, "the job to run")
     wait_until(lambda: state(api.url, job["job_id"]) == "done", 10, "the job to end")
+
+
+@ON_ONE_BROKER
+def test_our_client_goes_on_asking_when_it_is_held_no_longer(start, start_worker):
+    api = start({"STOKER_MAX_WAIT": "1"})
+    start_worker("trial_cpu")
+    with ModelAPI(api.url, "trial", KEY) as client:
+        result = client.do_api_request({"action": "sleep", "seconds": 2, "text": "late"})
+    assert result["text"] == "late" and result["total_duration"] > 1.9
 
 
 @ON_ONE_BROKER
