@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from tasks.errors import IdempotencyKeyReused, RequestInProgress
+from tasks.jobs import JobState
 from tasks.scripts import HOLD, LET_GO
 from tasks.store import JobStore
 
@@ -87,7 +88,8 @@ class IdempotencyKeys:
             if found is wanted or not found.pending:
                 return found
             sleep(POLL)
-        if self._store.get(found.job_id) is None:
+        status = self._store.get(found.job_id)
+        if status is None or status.state is JobState.CANCELED:  # not recorded yet, or withdrawn
             raise RequestInProgress
         return self.accepted(found)  # its process died after it had recorded the job
 

@@ -44,7 +44,9 @@ def channels(redis_server):
         return set(client.pubsub_channels("job:*"))
 
 
-def test_every_step_of_a_job_is_told(store, listener):
+def test_every_step_of_a_job_is_told(store, listener, monkeypatch):
+    for name in ("LOOK_WAITING", "LOOK_RUNNING"):
+        monkeypatch.setattr(f"tasks.events.{name}", 3600)
     job = added(store)
     with listener.follow(store.get("a")) as follower:
         store.start([job], HOLDER, time.time())

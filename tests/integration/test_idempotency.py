@@ -98,6 +98,16 @@ def test_a_job_that_was_recorded_before_its_process_died_is_the_one(keys, store)
     assert not keys.claim("me", "k", "body", "job3").pending
 
 
+def test_a_job_that_was_withdrawn_is_not_the_one(keys, store):
+    keys.claim("me", "k", "body", "job1")
+    now = time.time()
+    job = Job("job1", "echo", "echo_cpu", {}, "me", now, now + 60, 30.0)
+    store.add(job, 10)
+    store.withdraw(job)
+    with pytest.raises(RequestInProgress):
+        keys.claim("me", "k", "body", "job2", lambda seconds: None)
+
+
 def test_keys_have_a_lifetime_and_are_not_stored_as_they_are(keys, redis_server):
     claim = keys.claim("me", "my secret key", "body", "job1")
     with redis_server.client() as client:

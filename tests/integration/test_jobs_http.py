@@ -313,7 +313,7 @@ def test_a_malformed_key_is_refused(once: Call, key: str, worker: PlayedWorker) 
     assert worker.store.queue_length("echo_cpu") == 0
 
 
-def test_what_was_not_accepted_may_be_tried_again(once: Call, make_app: Call) -> None:
+def test_what_was_not_accepted_may_be_tried_again(once: Call, make_app: Call, worker: PlayedWorker) -> None:
     down = make_app(STOKER_BROKER_URL=f"redis://127.0.0.1:{free_port()}").test_client()
     headers = HEADERS | {"Idempotency-Key": "k1"}
     assert down.post("/echo", json={}, headers=headers).status_code == 503
@@ -321,6 +321,7 @@ def test_what_was_not_accepted_may_be_tried_again(once: Call, make_app: Call) ->
     answer = once(wait_for_result=False)
     assert answer.status_code == 200
     assert once(wait_for_result=False).json == answer.json
+    assert worker.take("echo_cpu").id == answer.json["job_id"]
 
 
 def test_the_answer_of_a_job_that_is_forgotten_cannot_be_repeated(once: Call, worker: PlayedWorker) -> None:
