@@ -25,7 +25,7 @@ from tasks.jobs import JobState, JobStatus
 KEEP_ALIVE = 15.0  # s between two signs of life
 COME_BACK = 1000  # ms after which a client of a stream that broke off connects again
 HEADERS = {"X-Accel-Buffering": "no"}  # an NGINX that buffers shall not do so here
-IS_ENDING = "IS_ENDING"  # in the app's config, by docker/gunicorn.conf.py: is this process being stopped?
+IS_ENDING = "IS_ENDING"  # in the app's config, by tasks/gunicorn.py: is this process being stopped?
 
 Frame = Callable[[Endpoint, JobStatus], str]
 

@@ -38,7 +38,7 @@ class _AccessLogger(Logger):
         return atoms
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """Let the app see when this process is told to stop: event streams end then, their clients come back."""
     worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
 
