@@ -173,7 +173,11 @@ def _submit_once(
     client_session: str | None,
     reply_to: str | None = None,
 ) -> str:
-    """Submit the job unless an earlier request has done so; gives the id of the one job."""
+    """Submit the job unless an earlier request has done so; gives the id of the one job.
+
+    Raises:
+        ApiError: it was not accepted.
+    """
     with standing_for(job_id, endpoint, params, FLAGS) as meant:
         if meant == job_id:
             refuse_hopeless(g.client, endpoint)

@@ -96,8 +96,7 @@ def make_app(home: Path, redis_server: RedisServer) -> Iterator[Callable[..., Fl
 
     yield make
     for app in made:
-        app.extensions[EXTENSION].replies.close()
-        app.extensions[EXTENSION].events.close()
+        app.extensions[EXTENSION].close()
 
 
 @pytest.fixture

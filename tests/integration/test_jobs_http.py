@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.stream import IS_ENDING
-from tasks.jobs import JobState, Progress
+from tasks.jobs import JobState, Progress, WorkerInfo
 from tests.integration.conftest import ALICE, BOB, Call, PlayedWorker
 from tests.services import RedisServer, free_port, wait_until
 
@@ -322,6 +322,15 @@ def test_what_was_not_accepted_may_be_tried_again(once: Call, make_app: Call, wo
     assert answer.status_code == 200
     assert once(wait_for_result=False).json == answer.json
     assert worker.take("echo_cpu").id == answer.json["job_id"]
+
+
+def test_a_request_is_answered_again_though_no_new_one_would_be_accepted(
+    once: Call, worker: PlayedWorker
+) -> None:
+    first = once(path="/narrow", wait_for_result=False)
+    worker.store.announce(WorkerInfo("slow@test", seconds_per_job=1e6), ["narrow_cpu"], time.time())
+    assert once("k2", path="/narrow", wait_for_result=False).json["code"] in ("overloaded", "queue_full")
+    assert once(path="/narrow", wait_for_result=False).json == first.json
 
 
 def test_the_answer_of_a_job_that_is_forgotten_cannot_be_repeated(once: Call, worker: PlayedWorker) -> None:
