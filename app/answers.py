@@ -8,6 +8,7 @@ from typing import Any
 from app.errors import ApiError, error_body
 from app.services import services
 from schemas import Endpoint
+from tasks.blobs import Blobs, unpack
 from tasks.history import JobSummary
 from tasks.jobs import JobState, JobStatus, Result, WorkerInfo
 from tasks.records import estimate
@@ -25,7 +26,7 @@ def result_body(endpoint: Endpoint, job_id: str, result: Result) -> dict[str, An
         raise job_error(job_id, result)
     head = {"success": True, "job_id": job_id, "ep_version": endpoint.version}
     meta = _worker_meta(endpoint, result) if endpoint.provide_worker_meta_data else {}
-    return {**head, **result.outputs, **meta, **_times(result)}
+    return {**head, **_whole(result.outputs, result.blobs), **meta, **_times(result)}
 
 
 def job_error(job_id: str, result: Result) -> ApiError:
@@ -103,8 +104,15 @@ def _progress(status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any
         "queue_position": status.queue_position,
         "estimate": estimate(workers, status.queue_position),
         "num_workers_online": len(workers),
-        "progress_data": status.progress.outputs,
+        "progress_data": _whole(status.progress.outputs, status.progress.blobs),
     }
+
+
+def _whole(outputs: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
+    """Put the large outputs back in; one that is gone, since its lifetime is over, stays null."""
+    if not blobs:
+        return outputs
+    return unpack(outputs, blobs, services().store.texts([name for _, name in blobs]))
 
 
 def _times(result: Result) -> dict[str, float | None]:

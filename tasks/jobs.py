@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from tasks.blobs import Blobs
+
 
 class JobState(StrEnum):
     """Where a job is in its life."""
@@ -54,6 +56,7 @@ class Job:
         reply_to: channel of the API process that waits for the result.
         session: id of the client's session, if the endpoint has session variables.
         priority: which jobs it lets go first.
+        blobs: large inputs, which lie in the store.
     """
 
     id: str
@@ -67,6 +70,7 @@ class Job:
     reply_to: str | None = None
     session: str | None = None
     priority: Priority = Priority.NORMAL
+    blobs: Blobs = field(default_factory=list)
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON-ready form that travels in the Celery message."""
@@ -91,10 +95,12 @@ class Progress:
     Attributes:
         percent: 0 to 100.
         outputs: partial outputs, as the endpoint's PROGRESS.OUTPUTS declare them.
+        blobs: large ones, which lie in the store.
     """
 
     percent: float = 0.0
     outputs: dict[str, Any] = field(default_factory=dict)
+    blobs: Blobs = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class Result:
         started: when a batch with it started on the model; None if it never did.
         finished: when its outcome was known.
         worker: name of the Celery worker that ran it.
+        blobs: large outputs, which lie in the store.
     """
 
     state: JobState
@@ -118,6 +125,7 @@ class Result:
     error: str | None = None
     started: float | None = None
     worker: str | None = None
+    blobs: Blobs = field(default_factory=list)
 
     @property
     def compute_duration(self) -> float | None:

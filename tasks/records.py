@@ -123,6 +123,11 @@ def job_id_of(key: str) -> str:
     return job_id if kind == "job" else ""
 
 
+def blob_key(name: str) -> str:
+    """Name a large value."""
+    return f"blob:{name}"
+
+
 def waiting_key(queue: str) -> str:
     """Name the set of jobs that wait in a queue."""
     return f"waiting:{queue}"

@@ -100,9 +100,10 @@ return 1
 FINISH = (
     _TERMINAL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision')
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs')
 if ended(job[1]) then return 0 end
 local last = 7 + ARGV[5]
+for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
 redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 7, last - 1))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])

@@ -9,6 +9,7 @@
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
     jobs:<owner>             zset     ids of its newest jobs by arrival       a week after the last one
     idempotency:<owner>:..   string   what a key stands for                   tasks/idempotency.py
+    blob:<name>              string   a large input, or output                end of the job; result_lifetime
     replies:<process>        channel  "<job id> <result JSON>"                -
     job:<id>                 channel  "": the job has changed                 -
     events:<process>         channel  "": another job is followed             -
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha1
@@ -35,6 +36,7 @@ from tasks.errors import QueueFull, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
 from tasks.records import (
     WAITING_SCORES,
+    blob_key,
     canceled,
     dumps,
     ending,
@@ -66,6 +68,8 @@ SWEEP = 500  # jobs looked at when a full queue is searched for lapsed ones
 
 Call = tuple[str, list[str], list[Any]]
 """A script of `tasks/scripts.py`, its keys and its arguments."""
+Ending = tuple[Job, Result, dict[str, Any]]
+"""A job, its result, and new values of its session variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,24 @@ def _translated() -> Iterator[None]:
         if "MISCONF" not in str(error) and "OOM" not in str(error):  # its disk or its memory is full
             raise
         raise StoreUnavailable(f"the job store takes no writes: {error}") from error
+
+
+def _starts(jobs: Iterable[Job], holder: str, now: float) -> list[Call]:
+    worker = worker_of(holder)
+    calls: list[Call] = []
+    for job in jobs:
+        fields = {**identity(job), "started": now, "worker": worker, "holder": holder, "runner": holder}
+        args = [UNFINISHED_LIFETIME, job.id, LEASE, *flat(fields)]
+        calls.append((scripts.START, [job_key(job.id), waiting_key(job.queue)], args))
+    return calls
+
+
+def _reports(progress: Iterable[tuple[Job, Progress]]) -> list[Call]:
+    return [(scripts.REPORT, [job_key(job.id)], [dumps(asdict(value))]) for job, value in progress]
+
+
+def _endings(results: Iterable[Ending]) -> list[Call]:
+    return [(scripts.FINISH, *ending(job, result, job.result_lifetime, new)) for job, result, new in results]
 
 
 class JobStore:
@@ -172,6 +194,8 @@ class JobStore:
             "lifetime": job.result_lifetime,
             "reply_to": job.reply_to or "",
         }
+        if job.blobs:
+            fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
         keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
         keys += [open_key(job.owner, job.endpoint)] if jobs_at_once else []
         args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, JOBS_LISTED, job.accepted]
@@ -298,13 +322,7 @@ class JobStore:
         Returns:
             For each: whether it was still to be done.
         """
-        worker = worker_of(holder)
-        calls: list[Call] = []
-        for job in jobs:
-            fields = {**identity(job), "started": now, "worker": worker, "holder": holder, "runner": holder}
-            args = [UNFINISHED_LIFETIME, job.id, LEASE, *flat(fields)]
-            calls.append((scripts.START, [job_key(job.id), waiting_key(job.queue)], args))
-        return [bool(answer) for answer in self.run(calls)]
+        return [bool(answer) for answer in self.run(_starts(jobs, holder, now))]
 
     def tend(self, job_ids: Sequence[str], holder: str) -> list[str]:
         """Renew the lease on jobs that this process holds; gives those that shall be canceled."""
@@ -313,10 +331,10 @@ class JobStore:
 
     def report(self, progress: Iterable[tuple[Job, Progress]]) -> None:
         """Record progress; dropped for a job that is not running any more."""
-        self.run([(scripts.REPORT, [job_key(job.id)], [dumps(asdict(value))]) for job, value in progress])
+        self.run(_reports(progress))
 
-    def finish(self, results: Sequence[tuple[Job, Result, dict[str, Any]]]) -> list[bool]:
-        """Record how jobs ended and tell who waits, in one round trip.
+    def finish(self, results: Iterable[Ending]) -> list[bool]:
+        """Record how jobs ended and tell who waits.
 
         Args:
             results: job, result, and new values of its session variables.
@@ -324,8 +342,23 @@ class JobStore:
         Returns:
             For each: whether this was the first outcome (a second one is dropped).
         """
-        calls = [(scripts.FINISH, *ending(job, result, job.result_lifetime, v)) for job, result, v in results]
-        return [bool(answer) for answer in self.run(calls)]
+        return [bool(answer) for answer in self.run(_endings(results))]
+
+    def record(
+        self,
+        started: Sequence[Job],
+        progress: Iterable[tuple[Job, Progress]],
+        results: Iterable[Ending],
+        holder: str,
+        now: float,
+    ) -> list[bool]:
+        """Do what `start`, `report` and `finish` do, in this order and in one round trip.
+
+        Returns:
+            For each that started: whether it was still to be done.
+        """
+        answers = self.run([*_starts(started, holder, now), *_reports(progress), *_endings(results)])
+        return [bool(answer) for answer in answers[: len(started)]]
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; load them first if the server does not know them."""
@@ -347,6 +380,26 @@ class JobStore:
         """End a job whose message is still with the broker: remembered until a worker would let it lapse."""
         keys, args = ending(job, result, max(job.result_lifetime, job.deadline - now + CLOCKS_DIFFER))
         self._finish(keys=keys, args=args)
+
+    # -- large values
+
+    def put_texts(self, texts: Mapping[str, str], lifetime: float = UNFINISHED_LIFETIME) -> None:
+        """Keep texts by name for `lifetime` seconds; the inputs of a job go when it ends."""
+        with _translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name, text in texts.items():
+                pipeline.set(blob_key(name), text, ex=max(1, round(lifetime)))
+            pipeline.execute()
+
+    def texts(self, names: Sequence[str]) -> list[str | None]:
+        """Give texts by name; None for one that is gone."""
+        with _translated():
+            return list(self._redis.mget([blob_key(name) for name in names])) if names else []
+
+    def drop_texts(self, names: Sequence[str]) -> None:
+        """Forget texts."""
+        with _translated():
+            self._redis.unlink(*(blob_key(name) for name in names))
 
     # -- sessions and workers
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from amqp.exceptions import MessageNacked
@@ -12,8 +14,9 @@ from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 
 from schemas import Endpoint
+from tasks.blobs import pack
 from tasks.celery import queue_name
-from tasks.errors import BrokerUnavailable
+from tasks.errors import BrokerUnavailable, StoreUnavailable
 from tasks.jobs import Job, Priority
 from tasks.store import JobStore
 
@@ -58,12 +61,13 @@ def submit(
         BrokerUnavailable: the broker did not take the message.
         StoreUnavailable: the store did not record the job.
     """
+    light, blobs, texts = pack(inputs)
     now = time.time()
     job = Job(
         id=job_id or str(uuid.uuid4()),
         endpoint=endpoint.name,
         queue=endpoint.queue,
-        inputs=inputs,
+        inputs=light,
         owner=owner,
         accepted=now,
         deadline=now + endpoint.max_time_in_queue,
@@ -71,14 +75,31 @@ def submit(
         reply_to=reply_to,
         session=session,
         priority=priority,
+        blobs=blobs,
     )
-    store.add(job, endpoint.max_queue_length, jobs_at_once)
-    try:
-        _publish(celery, endpoint, job)
-    except BaseException:  # whatever it was, also the end of this greenlet: it must not count as waiting
-        store.withdraw(job)
-        raise
+    with _kept(store, texts):
+        store.add(job, endpoint.max_queue_length, jobs_at_once)
+        try:
+            _publish(celery, endpoint, job)
+        except BaseException:  # whatever it was, also the end of this greenlet: it must not count as waiting
+            store.withdraw(job)
+            raise
     return job
+
+
+@contextmanager
+def _kept(store: JobStore, texts: dict[str, str]) -> Iterator[None]:
+    """Keep the large inputs of a job if it is accepted in this context."""
+    if not texts:
+        yield
+        return
+    store.put_texts(texts)
+    try:
+        yield
+    except BaseException:
+        with suppress(StoreUnavailable):  # then they are forgotten when their lifetime is over
+            store.drop_texts(list(texts))
+        raise
 
 
 def _publish(celery: Celery, endpoint: Endpoint, job: Job) -> None:

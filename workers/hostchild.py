@@ -18,10 +18,11 @@ from multiprocessing.connection import Connection
 from schemas import EndpointFileError, load_endpoints
 from tasks.errors import ModelLoadFailed
 from tasks.settings import Settings
+from tasks.store import JobStore
 from workers.loading import build_loop, describe, load_models
-from workers.loop import ModelLoop
+from workers.luggage import Luggage
 from workers.main import LOG_FORMAT, served
-from workers.messages import FromHost, LoadFailed, Ready
+from workers.messages import Done, FromHost, Jobs, LoadFailed, Ready, ToHost
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             connection.send(message)
 
     try:
-        serve(settings, queues, emit, lambda loop: _listen(connection, loop))
+        serve(settings, queues, emit, lambda deliver: _listen(connection, deliver))
     except (ModelLoadFailed, EndpointFileError) as error:
         emit(LoadFailed(str(error)))
         sys.exit(1)
@@ -55,7 +56,7 @@ def serve(
     settings: Settings,
     queues: Sequence[str],
     emit: Callable[[FromHost], None],
-    listen: Callable[[ModelLoop], None],
+    listen: Callable[[Callable[[ToHost], None]], None],
 ) -> None:
     """Load the models of these queues and run their jobs until told to stop.
 
@@ -63,7 +64,7 @@ def serve(
         settings: where the endpoint files are.
         queues: names of model queues.
         emit: takes what the host has to say, from any thread.
-        listen: is called once with the loop, to deliver messages to it from now on.
+        listen: is called once with what takes messages from now on, from one thread.
 
     Raises:
         ModelLoadFailed: a model cannot be loaded.
@@ -72,20 +73,30 @@ def serve(
     began = time.monotonic()
     endpoints = served(load_endpoints(settings.endpoint_folders), set(queues))
     models = load_models(endpoints)
-    loop = build_loop(endpoints, models, emit)
-    listen(loop)
+    luggage = Luggage(JobStore.from_url(settings.store_url, connections=2, silence=60))
+    loop = build_loop(endpoints, models, emit, luggage)
+
+    def deliver(message: ToHost) -> None:
+        if isinstance(message, Jobs):
+            items, lost = luggage.fetch(message.items)
+            message = Jobs(items)
+            if lost:
+                emit(Done(lost, 0.0, time.time()))
+        loop.deliver(message)
+
+    listen(deliver)
     emit(Ready(time.monotonic() - began, describe(models)))
     loop.run()
 
 
-def _listen(connection: Connection, loop: ModelLoop) -> None:
-    threading.Thread(target=_read, args=(connection, loop), name="reader", daemon=True).start()
+def _listen(connection: Connection, deliver: Callable[[ToHost], None]) -> None:
+    threading.Thread(target=_read, args=(connection, deliver), name="reader", daemon=True).start()
 
 
-def _read(connection: Connection, loop: ModelLoop) -> None:
+def _read(connection: Connection, deliver: Callable[[ToHost], None]) -> None:
     try:
         while True:
-            loop.deliver(connection.recv())
+            deliver(connection.recv())
     except (EOFError, OSError):
         os._exit(0)  # the worker is gone: its jobs are delivered to another one
 

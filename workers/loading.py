@@ -7,12 +7,14 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from schemas import Endpoint
 from tasks.errors import ModelLoadFailed
 from workers.loop import ModelLoop, Service
+from workers.luggage import Luggage
 from workers.messages import FromHost, Item, Report
 from workers.models.base import ContinuousModel, Model
 from workers.queueing import Limits
@@ -20,6 +22,8 @@ from workers.runner import Runner
 from workers.session import Session
 
 logger = logging.getLogger(__name__)
+
+MARGIN = 60.0  # s that large outputs outlive the result that names them
 
 
 def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
@@ -50,7 +54,10 @@ def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
 
 
 def build_loop(
-    endpoints: Sequence[Endpoint], models: dict[str, Model], emit: Callable[[FromHost], None]
+    endpoints: Sequence[Endpoint],
+    models: dict[str, Model],
+    emit: Callable[[FromHost], None],
+    luggage: Luggage,
 ) -> ModelLoop:
     """Give the loop that serves these endpoints with their models."""
     loop: ModelLoop
@@ -69,7 +76,13 @@ def build_loop(
         session = sessions.get(model)
         max_wait = 0.0 if session else endpoint.max_wait  # who can join later need not be waited for
         services[endpoint.name] = Service(
-            Runner(endpoint, models[model], lambda *said: emit(Report(*said)), is_canceled),
+            Runner(
+                endpoint,
+                models[model],
+                lambda *said: emit(Report(*said)),
+                is_canceled,
+                partial(luggage.stow, lifetime=endpoint.result_lifetime + MARGIN),
+            ),
             Limits(endpoint.max_batch_size, max_wait, endpoint.max_batch_cost or math.inf),
             session,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.blobs import Blobs
 from tasks.jobs import Priority
 
 
@@ -16,6 +17,7 @@ class Item:
         number: the worker's number of the run.
         alone: it must run in a batch of its own.
         priority: which of the waiting jobs it lets go first.
+        blobs: inputs that lie in the store.
     """
 
     number: int
@@ -24,6 +26,7 @@ class Item:
     inputs: dict[str, Any]
     alone: bool = False
     priority: Priority = Priority.NORMAL
+    blobs: Blobs = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,14 @@ class Outcome:
         outputs: declared outputs, encoded; None if it failed.
         error: what went wrong; None if it did not.
         session_vars: new values of the client's session variables.
+        blobs: outputs that lie in the store.
     """
 
     number: int
     outputs: dict[str, Any] | None = None
     error: str | None = None
     session_vars: dict[str, Any] = field(default_factory=dict)
+    blobs: Blobs = field(default_factory=list)
 
 
 # -- to the host
@@ -109,11 +114,16 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Progress of one run, partial outputs encoded."""
+    """Progress of one run, partial outputs encoded.
+
+    Attributes:
+        blobs: outputs that lie in the store.
+    """
 
     number: int
     percent: float
     outputs: dict[str, Any]
+    blobs: Blobs = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

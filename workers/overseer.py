@@ -113,7 +113,9 @@ class Overseer:
         """Take progress."""
         run = self._table.get(event.number)
         if run is not None and run.phase is Phase.STARTED:
-            self._recorder.reported(run, Progress(event.percent, event.outputs), time.monotonic())
+            self._recorder.reported(
+                run, Progress(event.percent, event.outputs, event.blobs), time.monotonic()
+            )
 
     def done(self, event: Done) -> None:
         """Take outcomes."""
@@ -204,4 +206,4 @@ class Overseer:
 
 def _item(run: Run) -> Item:
     job = run.job
-    return Item(run.number, job.id, job.endpoint, job.inputs, run.alone, job.priority)
+    return Item(run.number, job.id, job.endpoint, job.inputs, run.alone, job.priority, job.blobs)

@@ -103,6 +103,7 @@ class Recorder:
             error=outcome.error,
             started=run.started,
             worker=self._worker,
+            blobs=outcome.blobs,
         )
 
     def write(self, now: float) -> list[tuple[Run, Result]]:
@@ -111,17 +112,16 @@ class Recorder:
         Raises:
             Aborted: the worker is ending by force.
         """
-        if starts := self._starts:
-            self._starts = []
-            jobs = [run.job for run in starts]
-            taken = until_stored(lambda: self._store.start(jobs, self._holder, time.time()), self._abort)
-            self.refused += [run for run, was_open in zip(starts, taken, strict=True) if not was_open]
         due = [(self._running[n].job, p) for n, p in self._throttle.take(now) if n in self._running]
+        starts, self._starts = self._starts, []
         reports, self._last_words = due + self._last_words, []
-        if reports:
-            until_stored(lambda: self._store.report(reports), self._abort)
         results, self._results = self._results, []
-        if results:
-            rows = [(run.job, result, session_vars) for run, result, session_vars in results]
-            until_stored(lambda: self._store.finish(rows), self._abort)
+        if not (starts or reports or results):
+            return []
+        jobs = [run.job for run in starts]
+        rows = [(run.job, result, session_vars) for run, result, session_vars in results]
+        taken = until_stored(
+            lambda: self._store.record(jobs, reports, rows, self._holder, time.time()), self._abort
+        )
+        self.refused += [run for run, was_open in zip(starts, taken, strict=True) if not was_open]
         return [(run, result) for run, result, _ in results]

@@ -9,13 +9,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from schemas import Endpoint, OutputError
+from tasks.blobs import Blobs
 from tasks.errors import ModelError
+from workers.luggage import Stow
 from workers.messages import Item, Outcome
 from workers.models.base import JobCanceled, Model, ModelJob
 
 logger = logging.getLogger(__name__)
 
-Report = Callable[[int, float, dict[str, Any]], None]
+Report = Callable[[int, float, dict[str, Any], Blobs], None]
 
 
 class Runner:
@@ -26,19 +28,22 @@ class Runner:
         model: loaded already.
         report: is called with number, percent and encoded partial outputs.
         is_canceled: whether the run of that number shall end.
+        stow: takes the large values out of outputs.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         model: Model,
-        report: Report = lambda number, percent, outputs: None,
+        report: Report = lambda number, percent, outputs, blobs: None,
         is_canceled: Callable[[int], bool] = lambda number: False,
+        stow: Stow = lambda values: (values, []),
     ) -> None:
         self._endpoint = endpoint
         self._model = model
         self._report = report
         self._is_canceled = is_canceled
+        self._stow = stow
 
     def group(self, item: Item) -> Hashable:
         """Say with which jobs of its endpoint this one may share a batch: those of equal groups."""
@@ -94,7 +99,7 @@ class Runner:
         """Give the job as its model sees it; when all of `batch` are canceled, its report raises."""
 
         def report(percent: float, outputs: dict[str, Any]) -> None:
-            self._report(item.number, percent, self._endpoint.dump_progress_outputs(outputs))
+            self._report(item.number, percent, *self._stow(self._endpoint.dump_progress_outputs(outputs)))
             if batch and all(map(self._is_canceled, batch)):  # else the others of the batch would end with it
                 raise JobCanceled
 
@@ -111,13 +116,13 @@ class Runner:
             return Outcome(item.number, error=f"{name} gave a {type(answer).__name__}, not a mapping")
         session_vars = {name: answer[name] for name in self._endpoint.session_vars if name in answer}
         try:
-            outputs = self._endpoint.dump_outputs(answer)
+            outputs, blobs = self._stow(self._endpoint.dump_outputs(answer))
             json.dumps(session_vars, allow_nan=False, ensure_ascii=False).encode()
         except OutputError as error:
             return Outcome(item.number, error=in_words(error))
         except (TypeError, ValueError) as error:
             return Outcome(item.number, error=f"a session variable is not JSON: {in_words(error)}")
-        return Outcome(item.number, outputs=outputs, session_vars=session_vars)
+        return Outcome(item.number, outputs=outputs, session_vars=session_vars, blobs=blobs)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas import load_endpoints
+from tasks.blobs import unpack
 from tasks.celery import create_celery
 from tasks.jobs import JobState, Priority, Result
 from tasks.replies import ReplyListener
@@ -55,6 +56,10 @@ class Submitter:
             lambda: all(s and s.state.terminal for s in self.store.get_many(ids)), timeout, "all jobs to end"
         )
         return [status.result for status in self.store.get_many(ids) if status and status.result]
+
+    def outputs(self, result: Result) -> dict[str, Any]:
+        """Give the outputs of a job, with the large ones."""
+        return unpack(result.outputs, result.blobs, self.store.texts([name for _, name in result.blobs]))
 
     def states(self, ids: Sequence[str]) -> Counter[JobState]:
         """Count the jobs in each state."""

@@ -10,7 +10,6 @@ from schemas import EndpointFileError
 from tasks.errors import ModelLoadFailed
 from tasks.settings import Settings
 from workers.hostchild import serve
-from workers.loop import ModelLoop
 from workers.main import build_app
 from workers.messages import Died, FromHost, LoadFailed, ToHost
 from workers.pool import BatchPool
@@ -28,7 +27,7 @@ class ThreadHost:
         self._queues, self._on_message = queues, on_message
         self._lock = threading.Lock()
         self._early: list[ToHost] = []
-        self._loop: ModelLoop | None = None
+        self._deliver: Callable[[ToHost], None] | None = None
         self._dead = False
         threading.Thread(target=self._run, name="host", daemon=True).start()
 
@@ -40,10 +39,10 @@ class ThreadHost:
     def send(self, message: ToHost) -> None:
         """Give it a message."""
         with self._lock:
-            if self._loop is None:
+            if self._deliver is None:
                 self._early.append(message)
             else:
-                self._loop.deliver(message)
+                self._deliver(message)
 
     def kill(self) -> None:
         """Hear no more of it; the thread goes on until its model lets it end."""
@@ -57,11 +56,11 @@ class ThreadHost:
         finally:
             self._die("exit status 0")
 
-    def _listen(self, loop: ModelLoop) -> None:
+    def _listen(self, deliver: Callable[[ToHost], None]) -> None:
         with self._lock:
-            self._loop = loop
+            self._deliver = deliver
             for message in self._early:
-                loop.deliver(message)
+                deliver(message)
 
     def _emit(self, message: FromHost) -> None:
         if not self._dead:

@@ -103,6 +103,12 @@ class FakeStore:
             self.records[job.id] = result
         return [True] * len(results)
 
+    def record(self, started, progress, results, holder, now):
+        taken = self.start(started, holder, now) if started else []
+        self.report(progress)
+        self.finish(results)
+        return taken
+
     def announce(self, info, queues, now):
         self._check()
 

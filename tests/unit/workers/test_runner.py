@@ -111,7 +111,7 @@ def test_wrong_number_of_answers_fails_the_batch_with_both_numbers(endpoint):
 def test_progress_carries_the_declared_partial_outputs(endpoint):
     reports = []
     run(endpoint, ["a", "progress"], report=lambda *report: reports.append(report))
-    assert reports == [(2, 50.0, {"so_far": "half"})]
+    assert reports == [(2, 50.0, {"so_far": "half"}, [])]
 
 
 def test_model_sees_which_of_its_jobs_are_canceled(endpoint):
