@@ -25,6 +25,7 @@ from tasks.database import Database
 from tasks.events import EventListener
 from tasks.idempotency import IdempotencyKeys
 from tasks.rates import Rates
+from tasks.publisher import Publisher
 from tasks.replies import ReplyListener
 from tasks.secrets import read_or_create
 from tasks.settings import Settings
@@ -54,7 +55,7 @@ def create_app(
     Args:
         settings: how this installation runs; default: from the environment.
         endpoints: all endpoints by name; default: of the endpoint folders.
-        celery: publishes jobs; default: one for the settings' broker.
+        celery: the Celery app; default: one for the settings' broker.
         store: the job store; default: one for the settings' store.
 
     Raises:
@@ -66,12 +67,14 @@ def create_app(
     secret = settings.secret_key or read_or_create(settings.home / "secret-key")
     store = store or JobStore.from_url(settings.store_url)
     keys = KeyCache(KeyStore(Database.of(settings, hurried=True)))
+    celery = celery or create_celery(settings, found)
 
     app = Flask(__name__.partition(".")[0], static_folder=None)
     app.extensions[EXTENSION] = Services(
         settings=settings,
         endpoints=found,
-        celery=celery or create_celery(settings, found),
+        celery=celery,
+        publisher=Publisher(celery, store),
         store=store,
         replies=ReplyListener(store),
         events=EventListener(store),

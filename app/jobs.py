@@ -141,8 +141,7 @@ def _submit(
     parts = services()
     try:
         job = submit(
-            parts.celery,
-            parts.store,
+            parts.publisher,
             endpoint,
             inputs,
             owner=g.client.id,

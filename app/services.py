@@ -16,6 +16,7 @@ from tasks.accounts import KeyCache
 from tasks.events import EventListener
 from tasks.idempotency import IdempotencyKeys
 from tasks.rates import Rates
+from tasks.publisher import Publisher
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
@@ -30,7 +31,8 @@ class Services:
     Attributes:
         settings: how this installation runs.
         endpoints: all endpoints by name.
-        celery: publishes jobs.
+        celery: the Celery app.
+        publisher: records and publishes jobs.
         store: jobs, results, workers.
         replies: hands results to the requests that wait for them.
         events: follows jobs for the streams.
@@ -45,6 +47,7 @@ class Services:
     settings: Settings
     endpoints: Mapping[str, Endpoint]
     celery: Celery
+    publisher: Publisher
     store: JobStore
     replies: ReplyListener
     events: EventListener

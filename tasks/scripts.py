@@ -12,6 +12,7 @@ local function now() return tonumber(redis.call('TIME')[1]) end
 """
 
 ADD = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 if KEYS[4] and redis.call('ZCARD', KEYS[4]) >= tonumber(ARGV[6]) then return -1 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 8))
@@ -29,7 +30,10 @@ return 1
 """
 """job, waiting, owner's jobs, open if jobs at once are limited; limit, score, lifetime, owner's jobs kept,
 accepted, limit of open, deadline, fields... -> 1, 0 if the queue is full, or -1 if as many jobs are open as
-may."""
+may.
+
+A job that is there, perhaps withdrawn already, stays as it is.
+"""
 
 CLAIM = (
     _TERMINAL

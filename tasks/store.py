@@ -73,6 +73,19 @@ Ending = tuple[Job, Result, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many jobs there may be for another one to be accepted.
+
+    Attributes:
+        max_queue_length: jobs that wait in its queue.
+        jobs_at_once: jobs of its owner that wait or run at its endpoint; 0: any number.
+    """
+
+    max_queue_length: int
+    jobs_at_once: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What the store says to a worker that wants to run a job.
 
@@ -128,7 +141,6 @@ class JobStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client  # redis-py's annotations mix what its sync and async clients give
-        self._add = client.register_script(scripts.ADD)
         self._finish = client.register_script(scripts.FINISH)
         self._cancel = client.register_script(scripts.CANCEL)
 
@@ -175,42 +187,29 @@ class JobStore:
 
     # -- what the API does
 
-    def add(self, job: Job, max_queue_length: int, jobs_at_once: int = 0) -> None:
-        """Record an accepted job as waiting.
-
-        Args:
-            job: the job.
-            max_queue_length: jobs that may wait in its queue.
-            jobs_at_once: jobs of its owner that may wait or run at its endpoint; 0: any number.
+    def add(self, job: Job, room: Room) -> None:
+        """Record an accepted job as waiting; where there is no room, let jobs go whose deadline has passed.
 
         Raises:
-            QueueFull: `max_queue_length` jobs wait already; nothing is recorded.
-            TooManyJobs: the owner has `jobs_at_once` jobs already; nothing is recorded.
+            QueueFull: too many jobs wait already; nothing is recorded.
+            TooManyJobs: the owner has too many jobs already; nothing is recorded.
         """
-        fields = {
-            "state": JobState.QUEUED.value,
-            **identity(job),
-            "deadline": job.deadline,
-            "lifetime": job.result_lifetime,
-            "reply_to": job.reply_to or "",
-        }
-        if job.blobs:
-            fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
-        keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
-        keys += [open_key(job.owner, job.endpoint)] if jobs_at_once else []
-        args = [max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, JOBS_LISTED, job.accepted]
-        args += [jobs_at_once, job.deadline]
-        args += flat(fields)
-        with _translated():
-            if (answer := self._add(keys=keys, args=args)) == 1:
-                return
-            if answer == TOO_MANY:
+        (refusal,) = self.add_all([(job, room)])
+        if refusal is None:
+            return
+        if isinstance(refusal, TooManyJobs):
+            with _translated():
                 self._close_late(open_key(job.owner, job.endpoint), job.accepted)
-            else:
-                self.lapse(job.queue, job.accepted)
-            if (answer := self._add(keys=keys, args=args)) == 1:
-                return
-        raise TooManyJobs(jobs_at_once) if answer == TOO_MANY else QueueFull(max_queue_length)
+        else:
+            self.lapse(job.queue, job.accepted)
+        (refusal,) = self.add_all([(job, room)])
+        if refusal is not None:
+            raise refusal
+
+    def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[QueueFull | TooManyJobs | None]:
+        """Record accepted jobs as waiting, in one round trip; gives for each why it is not, or None."""
+        answers = self.run([_adding(job, room) for job, room in jobs])
+        return [_refusal(answer, room) for answer, (_, room) in zip(answers, jobs, strict=True)]
 
     def withdraw(self, job: Job) -> None:
         """Take back a job whose message could not be published; should it run after all, it is dropped."""
@@ -435,3 +434,26 @@ class JobStore:
                 else:
                     infos.append(WorkerInfo(**entry))
         return infos
+
+
+def _adding(job: Job, room: Room) -> Call:
+    fields = {
+        "state": JobState.QUEUED.value,
+        **identity(job),
+        "deadline": job.deadline,
+        "lifetime": job.result_lifetime,
+        "reply_to": job.reply_to or "",
+    }
+    if job.blobs:
+        fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
+    keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
+    keys += [open_key(job.owner, job.endpoint)] if room.jobs_at_once else []
+    args = [room.max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, JOBS_LISTED, job.accepted]
+    args += [room.jobs_at_once, job.deadline]
+    return scripts.ADD, keys, [*args, *flat(fields)]
+
+
+def _refusal(answer: int, room: Room) -> QueueFull | TooManyJobs | None:
+    if answer == TOO_MANY:
+        return TooManyJobs(room.jobs_at_once)
+    return None if answer else QueueFull(room.max_queue_length)

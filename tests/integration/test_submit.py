@@ -16,6 +16,7 @@ from schemas import Endpoint, load_endpoints
 from tasks.celery import create_celery
 from tasks.errors import BrokerUnavailable
 from tasks.jobs import JobState
+from tasks.publisher import Publisher
 from tasks.settings import Settings
 from tasks.store import JobStore
 from tasks.submit import submit
@@ -84,23 +85,24 @@ def test_no_submission_waits_for_ever_for_a_confirm(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tasks.submit.CONFIRM_WITHIN", 0.5)
+    monkeypatch.setattr("tasks.publisher.CONFIRM_WITHIN", 0.5)
     settings = Settings.from_env({"STOKER_HOME": str(tmp_path)}, cwd=tmp_path)
     url = rabbitmq_url.replace(f":{urlsplit(rabbitmq_url).port}", f":{passage.port}")
     celery = create_celery(dataclasses.replace(settings, broker_url=url), {"echo": echo})
     store = JobStore.from_url(redis_server.socket_url)
-    submit(celery, store, echo, {"text": "first"}, owner="me")
+    publisher = Publisher(celery, store)
+    submit(publisher, echo, {"text": "first"}, owner="me")
 
     passage.open.clear()
     for _ in range(2):  # on the connection that is there, then on a new one
         begin = time.monotonic()
         with pytest.raises(BrokerUnavailable):
-            submit(celery, store, echo, {"text": "refused"}, owner="me", job_id="refused")
+            submit(publisher, echo, {"text": "refused"}, owner="me", job_id="refused")
         assert time.monotonic() - begin < 3
         assert store.get("refused").state is JobState.CANCELED
     assert store.queue_length(echo.queue) == 1
 
     passage.open.set()
-    submit(celery, store, echo, {"text": "second"}, owner="me")
+    submit(publisher, echo, {"text": "second"}, owner="me")
     assert store.queue_length(echo.queue) == 2
-    celery.pool.force_close_all()
+    publisher.close()

@@ -26,13 +26,14 @@ class Submitter:
         self.endpoints = load_endpoints(settings.endpoint_folders)
         self.celery = create_celery(settings, self.endpoints)
         self.store = JobStore.from_url(settings.store_url)
+        self.publisher = Publisher(self.celery, self.store)
         self.replies = ReplyListener(self.store)
 
     def submit(self, endpoint: str = "trial", priority: Priority = Priority.NORMAL, **inputs: Any) -> str:
         """Submit a job; gives its id."""
         called = self.endpoints[endpoint]
         loaded = called.load_inputs(inputs)
-        return submit(self.celery, self.store, called, loaded, owner="me", priority=priority).id
+        return submit(self.publisher, called, loaded, owner="me", priority=priority).id
 
     def call(self, endpoint: str = "trial", timeout: float = 20, **inputs: Any) -> Result | None:
         """Submit a job and wait for its result on the reply channel."""
@@ -40,8 +41,7 @@ class Submitter:
         job_id = str(uuid.uuid4())
         with self.replies.expect(job_id) as waiter:
             submit(
-                self.celery,
-                self.store,
+                self.publisher,
                 called,
                 called.load_inputs(inputs),
                 owner="me",
@@ -68,4 +68,5 @@ class Submitter:
     def close(self) -> None:
         """Close its connections."""
         self.replies.close()
+        self.publisher.close()
         self.celery.close()

@@ -108,7 +108,7 @@ class FakeWorkers:
         )
         self.expected: set[str] = set()
 
-    def submit(self, celery: Any, store: Any, endpoint: Any, inputs: Any, **given: Any) -> Any:
+    def submit(self, publisher: Any, endpoint: Any, inputs: Any, **given: Any) -> Any:
         if self.refusal is not None:
             raise self.refusal
         job = Job(
