@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 
 from celery import Celery
 from flask import Flask, request
 from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
+from itsdangerous import URLSafeTimedSerializer
 
 from app import auth, errors, headers, health, jobs, limits, status, stream
 from app import endpoints as endpoint_views
@@ -36,6 +38,11 @@ logger = logging.getLogger(__name__)
 
 class SessionCookie(SecureCookieSessionInterface):
     """Flask's signed cookie; it goes over HTTPS only where it was given over HTTPS."""
+
+    @cache  # noqa: B019 -- there is one app, which lives as long as this; Flask would make one for each request
+    def get_signing_serializer(self, app: Flask) -> URLSafeTimedSerializer | None:
+        """Give what signs the cookies."""
+        return super().get_signing_serializer(app)
 
     def get_cookie_secure(self, app: Flask) -> bool:
         """Tell whether the cookie shall be marked Secure."""
