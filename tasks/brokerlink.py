@@ -223,6 +223,8 @@ class RedisLink:
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
+        if not self.alive:
+            raise BrokerUnavailable("the connection to the message broker was lost")
         if queue not in self._declared:
             try:
                 self._celery.amqp.queues[queue](self._producer.channel).declare()

@@ -4,12 +4,9 @@ Address, port and number of processes come from Stoker's own settings. Behind a 
 FORWARDED_ALLOW_IPS to its address or network; gunicorn's default trusts the loopback address only.
 """
 
-<<<<<<< HEAD:tasks/gunicorn.py
 from __future__ import annotations
 
-=======
 import gc
->>>>>>> 5e3e3ba (Log requests, sign cookies and collect garbage at less cost):docker/gunicorn.conf.py
 import os
 import resource
 import sys
@@ -40,13 +37,8 @@ class _AccessLogger(Logger):
     Control characters of the path are escaped: a line of the log is one request.
     """
 
-<<<<<<< HEAD:tasks/gunicorn.py
     def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
-        atoms: dict[str, Any] = super().atoms(resp, req, environ, request_time)
-        atoms["U"] = (atoms["U"] or "").encode("unicode_escape").decode()
-        return atoms
-=======
-    def atoms(self, resp, req, environ, request_time):
+        """Give the parts of a line."""
         return {
             "h": environ.get("REMOTE_ADDR", "-"),
             "t": self.now(),
@@ -59,20 +51,16 @@ class _AccessLogger(Logger):
         }
 
 
-def post_worker_init(worker):
-    """Take what was made at the start out of garbage collection, and look for cycles less often.
+def post_worker_init(worker: Any) -> None:
+    """Let the app see when this process is told to stop: event streams end then, their clients come back.
 
-    Requests leave hardly any behind.
+    What was made at the start is taken out of garbage collection, and cycles are looked for less often:
+    requests leave hardly any behind.
     """
+    worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
->>>>>>> 5e3e3ba (Log requests, sign cookies and collect garbage at less cost):docker/gunicorn.conf.py
-
-
-def post_worker_init(worker: Any) -> None:
-    """Let the app see when this process is told to stop: event streams end then, their clients come back."""
-    worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
 
 
 proc_name = "stoker-api"

@@ -24,11 +24,10 @@ class Posting:
         recorded: whether the store may hold it.
         abandoned: whether nobody waits for it any more.
         unroutable: whether the broker had no queue for it.
-        error: why it was not accepted; None if it was.
     """
 
-    __slots__ = ("_settled", "abandoned", "attempts", "begun", "error", "job", "limit", "message", "recorded",
-                 "unroutable")  # fmt: skip
+    __slots__ = ("_error", "_settled", "abandoned", "attempts", "begun", "job", "limit", "message",
+                 "recorded", "unroutable")  # fmt: skip
 
     def __init__(self, job: Job, limit: int, message: Message) -> None:
         self.job = job
@@ -39,7 +38,7 @@ class Posting:
         self.recorded = False
         self.abandoned = False
         self.unroutable = False
-        self.error: Exception | None = None
+        self._error: Exception | None = None
         self._settled = threading.Event()
 
     @property
@@ -48,18 +47,26 @@ class Posting:
         return len(self.message.body) + OVERHEAD
 
     def settle(self, error: Exception | None = None) -> None:
-        """Tell the request that waits how it went."""
-        self.error = error
+        """Tell the request that waits how it went: accepted, or not because of `error`."""
+        self._error = error
         self._settled.set()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds; tells whether it is settled."""
-        return self._settled.wait(timeout)
+    def wait(self, timeout: float) -> None:
+        """Wait up to `timeout` seconds until it is accepted; if it is not, it may be sent again.
 
-    def again(self) -> None:
-        """Forget how it went: it goes its way once more."""
-        self.error = None
+        Raises:
+            TimeoutError: it is not settled by then.
+            Exception: what it was settled with.
+        """
+        if not self._settled.wait(timeout):
+            raise TimeoutError
         self._settled.clear()
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # which would keep this frame, and so itself, alive
 
 
 class Unconfirmed:

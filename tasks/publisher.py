@@ -1,50 +1,39 @@
-"""The one publisher of a process: what all of its requests submit goes out together.
-
-One thread takes what has come meanwhile, records it in the store in one round trip, and sends it to the
-broker without waiting for the confirms; they come for one message or for many, see `tasks/brokerlink.py`. So
-a job costs its share of two round trips, and a request waits for its own job only. Under gevent a thread is
-a greenlet.
-"""
+"""The one publisher of a process: what its requests submit at the same time goes out together."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
-import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from celery import Celery
 
 from schemas import Endpoint
-from tasks.brokerlink import Link, open_link
 from tasks.envelope import Envelope
-from tasks.errors import BrokerUnavailable, QueueFull, StokerError, StoreUnavailable
+from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable
 from tasks.jobs import Job
 from tasks.postings import Posting
+from tasks.sender import Sender
 from tasks.store import JobStore
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 3
-RETRY_WITHIN = 0.5  # s; a broker that takes longer to fail has not just been restarted
 CONFIRM_WITHIN = 5.0  # s; a broker that stands still holds no request for longer
-LARGEST_BATCH = 500  # jobs recorded in one round trip
-MAX_HELD = 512 * 2**20  # bytes of jobs on their way to the broker
-CLOSE_WITHIN = 2.0  # s
+MAX_HELD = 512 * 2**20  # bytes of jobs that are on their way to the broker
 
 
 class Publisher:
-    """Records and publishes jobs for all threads of a process.
+    """Records and publishes jobs, for all threads of a process.
 
-    It starts when it is first used, and again in a process that was forked off or after `close`.
+    It opens no connection before the first job, and starts anew in a process that was forked off.
     """
 
     def __init__(self, celery: Celery, store: JobStore) -> None:
-        """Open no connection yet.
+        """Make one.
 
         Args:
             celery: the app of `create_celery`.
@@ -53,12 +42,10 @@ class Publisher:
         self._celery = celery
         self._store = store
         self._lock = threading.Lock()
-        self._pid: int | None = None  # of the process that the rest belongs to
-        self._inbox: queue.SimpleQueue[Posting | None]
-        self._envelopes: dict[str, Envelope]  # by task
-        self._held: int  # bytes
-        self._link: Link | None
-        self._thread: threading.Thread
+        self._sender: Sender | None = None
+        self._pid = 0  # of the process that the sender runs in
+        self._envelopes: dict[str, Envelope] = {}  # by task
+        self._held = 0  # bytes
 
     def publish(self, job: Job, endpoint: Endpoint) -> None:
         """Record a job as waiting and publish it; returns when the broker has confirmed it.
@@ -68,43 +55,37 @@ class Publisher:
             BrokerUnavailable: the broker did not take the message, or not in time.
             StoreUnavailable: the store did not record the job.
         """
-        self._start()
+        sender = self._running()
         posting = Posting(job, endpoint.max_queue_length, self._envelope(endpoint.task_name).message(job))
         with self._holding(posting.size):
             try:
-                self._deliver(posting)
+                self._deliver(posting, sender)
             except BaseException:  # whatever it was, also the end of this greenlet
                 posting.abandoned = True
                 if posting.recorded:
-                    self._withdraw(job)
+                    self._withdraw(job, sender)
                 raise
 
     def close(self) -> None:
-        """Send what is there, and end the connection in good order."""
+        """Send what is there and end the connection; the next job opens another one."""
         with self._lock:
-            if self._pid != os.getpid():
-                return
-            self._pid = None
-        atexit.unregister(self.close)
-        self._inbox.put(None)
-        self._thread.join(CLOSE_WITHIN)
+            sender, self._sender = self._sender, None
+        if sender is not None and self._pid == os.getpid():
+            atexit.unregister(self.close)
+            sender.close()
 
-    # -- in the thread of a request
-
-    def _start(self) -> None:
-        if self._pid == os.getpid():
-            return
+    def _running(self) -> Sender:
+        sender = self._sender
+        if sender is not None and self._pid == os.getpid():
+            return sender
         with self._lock:
-            if self._pid == os.getpid():
-                return
-            self._inbox = queue.SimpleQueue()
-            self._envelopes = {}
-            self._held = 0
-            self._link = None  # after a fork: the parent's connection is not ours to close
-            self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
-            self._thread.start()
-            atexit.register(self.close)
-            self._pid = os.getpid()
+            if self._sender is None or self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._held = 0
+                self._envelopes = {}  # which name the process
+                self._sender = Sender(self._celery, self._store)
+                atexit.register(self.close)
+            return self._sender
 
     def _envelope(self, task_name: str) -> Envelope:
         found = self._envelopes.get(task_name)
@@ -124,25 +105,24 @@ class Publisher:
             with self._lock:
                 self._held -= size
 
-    def _deliver(self, posting: Posting) -> None:
+    def _deliver(self, posting: Posting, sender: Sender) -> None:
         try:
-            self._pass_on(posting)
+            self._send(posting, sender)
         except QueueFull:
             self._make_room(posting)
-            posting.again()
-            self._pass_on(posting)
+            self._send(posting, sender)
 
-    def _pass_on(self, posting: Posting) -> None:
-        self._inbox.put(posting)
-        if not posting.wait(CONFIRM_WITHIN):
-            if self._link is not None:
-                self._link.check(posting.begun)
-            raise BrokerUnavailable(f"the message broker did not confirm the job within {CONFIRM_WITHIN} s")
-        if posting.error is not None:
-            raise posting.error
+    def _send(self, posting: Posting, sender: Sender) -> None:
+        sender.put(posting)
+        try:
+            posting.wait(posting.begun + CONFIRM_WITHIN - time.monotonic())
+        except TimeoutError:
+            sender.check(posting)
+            late = f"the message broker did not confirm the job within {CONFIRM_WITHIN} s"
+            raise BrokerUnavailable(late) from None
 
     def _make_room(self, posting: Posting) -> None:
-        """Record the job after all if jobs wait whose deadline has passed."""
+        """Record the job after all, if jobs wait in its queue whose deadline has passed."""
         posting.recorded = True
         try:
             self._store.add(posting.job, posting.limit)
@@ -150,94 +130,9 @@ class Publisher:
             posting.recorded = False
             raise
 
-    def _withdraw(self, job: Job) -> None:
+    def _withdraw(self, job: Job, sender: Sender) -> None:
         try:
             self._store.withdraw(job)
-        except Exception as error:  # the request has an error to end with already
-            logger.error("job %s counts as waiting until it lapses: %s", job.id, error)
-
-    # -- in the publisher's own thread
-
-    def _work(self) -> None:
-        inbox, going_on = self._inbox, True
-        while going_on:
-            batch = _all_of(inbox)
-            going_on = None not in batch
-            postings = [posting for posting in batch if posting is not None and not posting.abandoned]
-            try:
-                self._handle(postings)
-            except Exception as error:  # none of them shall wait in vain, and the next ones get their turn
-                logger.exception("jobs could not be published")
-                for posting in postings:
-                    posting.settle(error)
-        if self._link is not None:
-            self._link.close()
-        _refuse(filter(None, _all_of(inbox, block=False)), BrokerUnavailable("the publisher was closed"))
-
-    def _handle(self, postings: Sequence[Posting]) -> None:
-        """Record jobs and send them; every posting is settled now, or when the link hears of it."""
-        if self._link is None or not self._link.alive:
-            try:
-                self._link = open_link(self._celery, self._lost)
-            except BrokerUnavailable as error:
-                return _refuse(postings, error)
-        self._link.send(self._record(self._routable(self._link, postings)))
-
-    def _routable(self, link: Link, postings: Sequence[Posting]) -> list[Posting]:
-        """Give those whose queue is there."""
-        known = set()
-        for name in {posting.message.queue for posting in postings}:
-            try:
-                link.declare(name)
-            except BrokerUnavailable as error:
-                _refuse([posting for posting in postings if posting.message.queue == name], error)
-            else:
-                known.add(name)
-        return [posting for posting in postings if posting.message.queue in known]
-
-    def _record(self, postings: Sequence[Posting]) -> list[Posting]:
-        """Give those that the store knows of now."""
-        new = [posting for posting in postings if not posting.recorded]
-        for posting in new:
-            posting.recorded = True  # before it is: a request that ends from here on takes its job back
-        new = [posting for posting in new if not posting.abandoned]
-        try:
-            added = self._store.add_all([(posting.job, posting.limit) for posting in new])
-        except StoreUnavailable as error:
-            _refuse(new, error)
-            return [posting for posting in postings if posting not in new]
-        for posting, was_added in zip(new, added, strict=True):
-            if not was_added:
-                posting.recorded = False
-                posting.settle(QueueFull(posting.limit))
-        return [posting for posting in postings if posting.recorded and not posting.abandoned]
-
-    # -- in any thread
-
-    def _lost(self, postings: Sequence[Posting], error: Exception) -> None:
-        """Try again what the broker did not take, for a while.
-
-        A connection goes stale while messages are on their way when the broker restarts. Should a message
-        arrive twice, the worker drops the second one by its job id.
-        """
-        for posting in postings:
-            posting.attempts += 1
-            posting.unroutable = False
-            if posting.attempts < ATTEMPTS and time.monotonic() - posting.begun < RETRY_WITHIN:
-                self._inbox.put(posting)
-            else:
-                posting.settle(BrokerUnavailable(f"the message broker did not take the job: {error}"))
-
-
-def _all_of(inbox: queue.SimpleQueue[Posting | None], block: bool = True) -> list[Posting | None]:
-    """Take what is there; if that is nothing, wait for it."""
-    batch: list[Posting | None] = []
-    with suppress(queue.Empty):
-        while len(batch) < LARGEST_BATCH:
-            batch.append(inbox.get(block=block and not batch))
-    return batch
-
-
-def _refuse(postings: Iterable[Posting], error: StokerError) -> None:
-    for posting in postings:
-        posting.settle(type(error)(str(error)))  # each raises its own
+        except StoreUnavailable as error:  # the request ends by the error that it has already
+            logger.warning("job %s is withdrawn when the job store answers: %s", job.id, error)
+            sender.withdraw_later(job)

@@ -171,6 +171,10 @@ class JobStore:
         pool: redis.ConnectionPool = self._redis.connection_pool
         return pool
 
+    def close(self) -> None:
+        """Close its connections; the next call opens another one."""
+        self._redis.connection_pool.disconnect()
+
     def ping(self) -> None:
         """Ask whether Redis answers."""
         with _translated():

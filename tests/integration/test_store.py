@@ -18,7 +18,9 @@ from tests.services import wait_until
 
 @pytest.fixture
 def store(redis_server):
-    return JobStore.from_url(redis_server.socket_url)
+    store = JobStore.from_url(redis_server.socket_url)
+    yield store
+    store.close()
 
 
 def job(job_id="a", **changes):

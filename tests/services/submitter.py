@@ -69,4 +69,5 @@ class Submitter:
         """Close its connections."""
         self.replies.close()
         self.publisher.close()
+        self.store.close()
         self.celery.close()
