@@ -67,6 +67,7 @@ class RabbitLink:
         self._blocked = False
         connection = connect(celery)
         self._connection: amqp.Connection = connection.connection
+        self._socket = self._connection.sock
         try:
             self._channel = self._open_channel(connection)
         except broker_errors(connection) as error:
@@ -78,7 +79,7 @@ class RabbitLink:
         self._reader.start()
 
     def _open_channel(self, connection: Connection) -> Any:
-        self._connection.sock.settimeout(CONNECT_WITHIN)
+        self._socket.settimeout(CONNECT_WITHIN)
         channel = connection.channel()
         channel.confirm_select()
         channel.events["basic_ack"].add(self._on_ack)
@@ -86,7 +87,7 @@ class RabbitLink:
         channel.events["basic_return"].add(self._on_return)
         self._connection.on_blocked = lambda reason: self._set_blocked(True)
         self._connection.on_unblocked = lambda: self._set_blocked(False)
-        self._connection.sock.settimeout(None)
+        self._socket.settimeout(None)
         return channel
 
     def declare(self, queue: str) -> None:
@@ -154,7 +155,7 @@ class RabbitLink:
         """End the connection at once: whoever reads or writes gets an error, and the reader clears up."""
         self.alive = False
         with suppress(Exception):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _read(self) -> None:
         reason: Exception = ConnectionError("the connection was closed")

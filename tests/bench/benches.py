@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.store import JobStore
 from tests.bench import bare
 from tests.bench.load import Load
 from tests.bench.report import Case
-from tests.bench.stack import KEY, Installation, Site, site
+from tests.bench.stack import KEY, Installation, Site, listens, site
 from tests.bench.streams import Streams
 from tests.services import Process, free_port
 from workers.models.sleep import BATCH_TIME, ITEM_TIME
@@ -43,6 +43,8 @@ class Options:
         clients: numbers of clients; None: the benchmark's own.
         brokers: of `echo`; the others use RabbitMQ, where it is among them.
         api_processes: numbers of API processes of `echo`; the others use the last one.
+        workers: of `echo`.
+        litserve: a Python that has LitServe; None: `echo` is not compared with it.
         say: tells how far it is.
     """
 
@@ -51,6 +53,8 @@ class Options:
     clients: tuple[int, ...] | None = None
     brokers: tuple[str, ...] = ("embedded", "rabbitmq")
     api_processes: tuple[int, ...] = (1, 2)
+    workers: int = 1
+    litserve: Path | None = None
     say: Callable[[str], None] = lambda text: None
 
     @property
@@ -66,13 +70,19 @@ def echo(options: Options) -> Found:
     """What a request costs without a model."""
     with site() as place:
         places = [
-            place.install(broker, "echo_cpu", api_processes=processes)
+            place.install(broker, "echo_cpu", options.workers, processes)
             for processes in options.api_processes
             for broker in options.brokers
         ]
-        counts = options.clients or (1, 64)
+        if options.litserve:
+            places.append(place.litserve(options.litserve))
         return _take_turns(
-            options, [(p, _load(options, "echo", ECHO, n), None) for n in counts for p in places]
+            options,
+            [
+                (p, _load(options, p.echo, ECHO, clients), None)
+                for clients in options.clients or (1, 64)
+                for p in places
+            ],
         )
 
 
@@ -121,7 +131,7 @@ def ceiling(options: Options) -> Found:
     with site() as place:
         port = free_port()
         command = [sys.executable, "-m", "tests.bench.trivial", str(port)]
-        server = Process("trivial server", command, os.environ, place.folder / "log", lambda: _listens(port))
+        server = Process("trivial server", command, os.environ, place.folder / "log", lambda: listens(port))
         with closing(server):
             server.wait_ready(10)
             installation = Installation("trivial server", {"server": lambda: [server.pid]}, port)
@@ -194,11 +204,3 @@ def _take_turns(options: Options, wanted: Sequence[tuple[Installation, Load, flo
 
 def _name(installation: Installation, clients: int) -> str:
     return f"{installation.label}, {clients} client{'s' if clients > 1 else ''}"
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

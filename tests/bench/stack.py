@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.bench.load import Load, Measured
-from tests.services import ROOT, Api, Process, RabbitMQ, RedisServer, Worker
+from tests.services import ROOT, Api, Process, RabbitMQ, RedisServer, Worker, free_port
 
 KEY = "benchmark"
 P = TypeVar("P", bound=Process)
@@ -28,12 +29,14 @@ class Installation:
         parts: processes whose CPU time is counted, by name.
         port: of its API.
         store_url: of its job store.
+        echo: its endpoint that gives the input back.
     """
 
     label: str
     parts: dict[str, Callable[[], list[int]]]
     port: int
     store_url: str = ""
+    echo: str = "echo"
 
     def run(self, load: Load) -> tuple[Measured, dict[str, float]]:
         """Send a load to it; gives what was measured, and the CPU time by part, in ms per request."""
@@ -81,6 +84,7 @@ class Site:
         stores = family(*(process for process in Process.running if process not in known))
         node = self._broker() if broker == "rabbitmq" else None
         label = f"{broker}, {api_processes} API process{'es' if api_processes > 1 else ''}"
+        label += f", {workers} workers" if workers > 1 else ""
         (folder / "demo-key").write_text(KEY)
         env = {
             "STOKER_HOME": str(folder),
@@ -101,6 +105,14 @@ class Site:
             "RabbitMQ": lambda: family(*(p for p in Process.running if p.name == "RabbitMQ" and node)),
         }
         return Installation(label, parts, api.port, redis.socket_url)
+
+    def litserve(self, python: Path) -> Installation:
+        """Start LitServe, as it is out of the box, by an interpreter that has it."""
+        port = free_port()
+        command = [python, ROOT / "tests" / "bench" / "litserve_echo.py", str(port)]
+        server = Process("LitServe", command, os.environ, self.folder / "litserve.log", lambda: listens(port))
+        self._run(server).wait_ready(60)
+        return Installation("LitServe", {"LitServe": lambda: family(server)}, port, echo="predict")
 
     def _run(self, process: P) -> P:
         self._cleanup.callback(process.close)
@@ -125,6 +137,15 @@ def site() -> Iterator[Site]:
     finally:
         place.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def listens(port: int) -> bool:
+    """Tell whether somebody takes connections at a port of 127.0.0.1."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def family(*processes: Process) -> list[int]:

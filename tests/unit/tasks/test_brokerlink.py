@@ -69,6 +69,7 @@ class FakeConnection:
 
     @property
     def sock(self) -> FakeConnection:
+        self.connected = True  # py-amqp connects again when it is asked for the socket of a closed connection
         return self
 
     def confirm_select(self) -> None:
@@ -263,4 +264,5 @@ def test_closing_loses_what_is_not_confirmed(
     link.send([posting("a")])
     link.close()
     assert connection.closing
+    assert not connection.connected
     assert [name for name, _ in lost] == ["a"]
