@@ -109,7 +109,7 @@ class Site:
     def litserve(self, python: Path) -> Installation:
         """Start LitServe, as it is out of the box, by an interpreter that has it."""
         port = free_port()
-        command = [python, ROOT / "tests" / "bench" / "litserve_echo.py", str(port)]
+        command: list[str | Path] = [python, ROOT / "tests" / "bench" / "litserve_echo.py", str(port)]
         server = Process("LitServe", command, os.environ, self.folder / "litserve.log", lambda: listens(port))
         self._run(server).wait_ready(60)
         return Installation("LitServe", {"LitServe": lambda: family(server)}, port, echo="predict")
