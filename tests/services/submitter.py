@@ -11,6 +11,7 @@ from schemas import load_endpoints
 from tasks.blobs import unpack
 from tasks.celery import create_celery
 from tasks.jobs import JobState, Priority, Result
+from tasks.publisher import Publisher
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
