@@ -51,7 +51,6 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a worker waits for its broker, however long that is away
         broker_connection_timeout=1.0,  # s; a broker that is silent for longer counts as down
-        broker_pool_limit=64,
         broker_transport_options=_transport_options(settings.broker_url),
     )
     for endpoint in endpoints.values():
