@@ -73,6 +73,25 @@ def test_full_queue_refuses_and_records_nothing(store):
     assert store.get("b") is None and store.queue_length("echo_cpu") == 1
 
 
+def test_a_job_that_is_added_twice_waits_once(store):
+    assert store.add_all([(job("a"), 1)]) == [True]
+    assert store.add_all([(job("a"), 1), (job("b"), 1)]) == [True, False]
+    assert store.queue_length("echo_cpu") == 1
+
+
+def test_a_job_that_was_withdrawn_before_it_was_added_never_waits(store):
+    store.withdraw(job("a"))
+    assert store.add_all([(job("a"), 1)]) == [True]
+    assert store.get("a").state is JobState.CANCELED
+    assert store.queue_length("echo_cpu") == 0
+
+
+def test_jobs_of_several_queues_are_added_together(store):
+    jobs = [(job("a"), 2), (job("x", queue="other"), 1), (job("b"), 2), (job("y", queue="other"), 1)]
+    assert store.add_all(jobs) == [True, True, True, False]
+    assert store.get("b").queue_position == 2
+
+
 @pytest.mark.parametrize("priority", Priority)
 def test_lapsed_jobs_make_room_in_a_full_queue(store, priority):
     store.add(job("old", accepted=1.0, deadline=2.0, priority=priority), 1)

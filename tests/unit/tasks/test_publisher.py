@@ -276,6 +276,19 @@ def test_a_request_that_ends_before_its_turn_is_neither_recorded_nor_sent(
     assert broker.sent == [["first"], ["next"]]
 
 
+def test_a_request_that_ends_while_the_broker_is_asked_is_neither_recorded_nor_sent(
+    publisher: Publisher, store: FakeStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = threading.Event()
+    monkeypatch.setattr("tasks.publisher.CONFIRM_WITHIN", 0.01)
+    monkeypatch.setattr(FakeLink, "declare", lambda link, queue: given_up.wait(5))
+    with pytest.raises(BrokerUnavailable):
+        publisher.publish(a_job("a"), ENDPOINT)
+    given_up.set()
+    publisher.close()
+    assert (store.waiting, broker.sent) == ([], [])
+
+
 def test_jobs_are_withdrawn_when_the_store_is_back(
     publisher: Publisher, store: FakeStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
