@@ -26,8 +26,8 @@ from tasks.celery import create_celery
 from tasks.database import Database
 from tasks.events import EventListener
 from tasks.idempotency import IdempotencyKeys
-from tasks.rates import Rates
 from tasks.publisher import Publisher
+from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.secrets import read_or_create
 from tasks.settings import Settings

@@ -15,8 +15,8 @@ from schemas import Endpoint
 from tasks.accounts import KeyCache
 from tasks.events import EventListener
 from tasks.idempotency import IdempotencyKeys
-from tasks.rates import Rates
 from tasks.publisher import Publisher
+from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore

@@ -8,6 +8,7 @@ from itertools import takewhile
 
 from tasks.envelope import Message
 from tasks.jobs import Job
+from tasks.store import Room
 
 OVERHEAD = 4096  # bytes; about what a posting takes beside its body
 
@@ -17,7 +18,7 @@ class Posting:
 
     Attributes:
         job: the job.
-        limit: of the jobs that may wait in its queue.
+        room: for how many jobs there is any.
         message: what is published.
         begun: when its way began, by the monotonic clock, in s.
         attempts: how often it was lost.
@@ -26,12 +27,12 @@ class Posting:
         unroutable: whether the broker had no queue for it.
     """
 
-    __slots__ = ("_error", "_settled", "abandoned", "attempts", "begun", "job", "limit", "message",
-                 "recorded", "unroutable")  # fmt: skip
+    __slots__ = ("_error", "_settled", "abandoned", "attempts", "begun", "job", "message", "recorded",
+                 "room", "unroutable")  # fmt: skip
 
-    def __init__(self, job: Job, limit: int, message: Message) -> None:
+    def __init__(self, job: Job, room: Room, message: Message) -> None:
         self.job = job
-        self.limit = limit
+        self.room = room
         self.message = message
         self.begun = time.monotonic()
         self.attempts = 0

@@ -14,11 +14,11 @@ from celery import Celery
 
 from schemas import Endpoint
 from tasks.envelope import Envelope
-from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable
+from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job
 from tasks.postings import Posting
 from tasks.sender import Sender
-from tasks.store import JobStore
+from tasks.store import JobStore, Room
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +47,28 @@ class Publisher:
         self._envelopes: dict[str, Envelope] = {}  # by task
         self._held = 0  # bytes
 
-    def publish(self, job: Job, endpoint: Endpoint) -> None:
+    @property
+    def store(self) -> JobStore:
+        """Where jobs are recorded."""
+        return self._store
+
+    def publish(self, job: Job, endpoint: Endpoint, jobs_at_once: int = 0) -> None:
         """Record a job as waiting and publish it; returns when the broker has confirmed it.
+
+        Args:
+            job: the job.
+            endpoint: its endpoint.
+            jobs_at_once: jobs of its owner that may wait or run there; 0: any number.
 
         Raises:
             QueueFull: the endpoint's queue is full.
+            TooManyJobs: `jobs_at_once` is reached.
             BrokerUnavailable: the broker did not take the message, or not in time.
             StoreUnavailable: the store did not record the job.
         """
         sender = self._running()
-        posting = Posting(job, endpoint.max_queue_length, self._envelope(endpoint.task_name).message(job))
+        room = Room(endpoint.max_queue_length, jobs_at_once)
+        posting = Posting(job, room, self._envelope(endpoint.task_name).message(job))
         with self._holding(posting.size):
             try:
                 self._deliver(posting, sender)
@@ -108,7 +120,7 @@ class Publisher:
     def _deliver(self, posting: Posting, sender: Sender) -> None:
         try:
             self._send(posting, sender)
-        except QueueFull:
+        except (QueueFull, TooManyJobs):
             self._make_room(posting)
             self._send(posting, sender)
 
@@ -122,11 +134,11 @@ class Publisher:
             raise BrokerUnavailable(late) from None
 
     def _make_room(self, posting: Posting) -> None:
-        """Record the job after all, if jobs wait in its queue whose deadline has passed."""
+        """Record the job after all, if the deadline of jobs that stand in its way has passed."""
         posting.recorded = True
         try:
-            self._store.add(posting.job, posting.limit)
-        except QueueFull:
+            self._store.add(posting.job, posting.room.max_queue_length, posting.room.jobs_at_once)
+        except (QueueFull, TooManyJobs):
             posting.recorded = False
             raise
 

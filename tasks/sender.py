@@ -18,7 +18,7 @@ from dataclasses import replace
 from celery import Celery
 
 from tasks.brokerlink import Link, open_link
-from tasks.errors import BrokerUnavailable, QueueFull, StokerError, StoreUnavailable
+from tasks.errors import BrokerUnavailable, StokerError, StoreUnavailable
 from tasks.jobs import Job
 from tasks.postings import Posting
 from tasks.store import JobStore
@@ -128,15 +128,15 @@ class Sender:
             posting.recorded = True  # before it is: a request that ends from here on takes its job back
         new = [posting for posting in new if not posting.abandoned]
         try:
-            added = self._store.add_all([(posting.job, posting.limit) for posting in new])
+            refusals = self._store.add_all([(posting.job, posting.room) for posting in new])
             self._withdraw()
         except StoreUnavailable as error:
             _refuse(new, error)
             return [posting for posting in postings if posting not in new]
-        for posting, was_added in zip(new, added, strict=True):
-            if not was_added:
+        for posting, refusal in zip(new, refusals, strict=True):
+            if refusal is not None:
                 posting.recorded = False
-                posting.settle(QueueFull(posting.limit))
+                posting.settle(refusal)
         return [posting for posting in postings if posting.recorded and not posting.abandoned]
 
     def _withdraw(self) -> None:

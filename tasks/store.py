@@ -191,13 +191,19 @@ class JobStore:
 
     # -- what the API does
 
-    def add(self, job: Job, room: Room) -> None:
+    def add(self, job: Job, max_queue_length: int, jobs_at_once: int = 0) -> None:
         """Record an accepted job as waiting; where there is no room, let jobs go whose deadline has passed.
 
+        Args:
+            job: the job.
+            max_queue_length: jobs that may wait in its queue.
+            jobs_at_once: jobs of its owner that may wait or run at its endpoint; 0: any number.
+
         Raises:
-            QueueFull: too many jobs wait already; nothing is recorded.
-            TooManyJobs: the owner has too many jobs already; nothing is recorded.
+            QueueFull: `max_queue_length` jobs wait already; nothing is recorded.
+            TooManyJobs: the owner has `jobs_at_once` jobs already; nothing is recorded.
         """
+        room = Room(max_queue_length, jobs_at_once)
         (refusal,) = self.add_all([(job, room)])
         if refusal is None:
             return

@@ -16,7 +16,7 @@ from tasks.brokerlink import connect
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, Priority
 from tasks.publisher import Publisher
-from tasks.store import JobStore, Room
+from tasks.store import JobStore
 
 
 def submit(
@@ -70,7 +70,7 @@ def submit(
         blobs=blobs,
     )
     with _kept(publisher.store, texts):
-        publisher.publish(job, Room(endpoint.max_queue_length, jobs_at_once), endpoint.task_name)
+        publisher.publish(job, endpoint, jobs_at_once)
     return job
 
 

@@ -17,6 +17,7 @@ from tasks.envelope import Message
 from tasks.errors import BrokerUnavailable
 from tasks.jobs import Job
 from tasks.postings import Posting
+from tasks.store import Room
 from tests.services import wait_until
 
 
@@ -148,7 +149,7 @@ def link(connection: FakeConnection, celery: Any, lost: list[tuple[str, str]]) -
 
 def posting(name: str, body: str = "[]") -> Posting:
     job = Job(name, "echo", "q", {}, "me", 1.0, 2.0, 60.0)
-    return Posting(job, 10, Message(name, "q", {}, body))
+    return Posting(job, Room(10), Message(name, "q", {}, body))
 
 
 def settled(*postings: Posting) -> list[bool]:

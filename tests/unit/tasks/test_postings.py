@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from tasks.envelope import Message
 from tasks.jobs import Job
 from tasks.postings import Posting, Unconfirmed
+from tasks.store import Room
 
 
 def posting(name: str = "a") -> Posting:
     job = Job(name, "echo", "echo_cpu", {}, "me", 1.0, 2.0, 60.0)
-    return Posting(job, 10, Message(name, "echo_cpu", {}, "[]"))
+    return Posting(job, Room(10), Message(name, "echo_cpu", {}, "[]"))
 
 
 def sent(count: int) -> tuple[Unconfirmed, list[Posting]]:

@@ -18,6 +18,7 @@ from tasks.jobs import Job
 from tasks.postings import Posting
 from tasks.publisher import Publisher
 from tasks.settings import Settings
+from tasks.store import Room
 from tests.services import ROOT, wait_until
 
 ENDPOINT = load_endpoints([ROOT / "tests" / "data" / "endpoints"])["echo"]
@@ -38,12 +39,12 @@ class FakeStore:
         self.open = threading.Event()
         self.open.set()
 
-    def add_all(self, jobs: Sequence[tuple[Job, int]]) -> list[bool]:
+    def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[QueueFull | None]:
         self.batches.append([job.id for job, _ in jobs])
         assert self.open.wait(5)
         if self.down:
             raise self.down
-        return [self._add(job) for job, _ in jobs]
+        return [None if self._add(job) else QueueFull(room.max_queue_length) for job, room in jobs]
 
     def _add(self, job: Job) -> bool:
         if len(self.waiting) >= self.room:
@@ -51,9 +52,9 @@ class FakeStore:
         self.waiting.append(job.id)
         return True
 
-    def add(self, job: Job, limit: int) -> None:
+    def add(self, job: Job, max_queue_length: int, jobs_at_once: int) -> None:
         if not self._add(job):
-            raise QueueFull(limit)
+            raise QueueFull(max_queue_length)
 
     def withdraw(self, job: Job) -> None:
         if self.down:
@@ -176,7 +177,7 @@ def test_a_full_queue_takes_a_job_when_others_have_lapsed(
     publisher: Publisher, store: FakeStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.room = 0
-    monkeypatch.setattr(store, "add", lambda job, limit: store.waiting.append(job.id))
+    monkeypatch.setattr(store, "add", lambda job, limit, at_once: store.waiting.append(job.id))
     publisher.publish(a_job("a"), ENDPOINT)
     assert store.waiting == ["a"]
     assert broker.sent[-1] == ["a"]
