@@ -152,11 +152,14 @@ class Crowd:
             lambda: len(self.accepted) >= accepted and len(self.refused) >= refused, 30, "more answers"
         )
 
-    def stop(self) -> None:
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
         self._stop.set()
-        for client in self._clients:
-            client.result(20)  # any other error is raised here
         self._pool.shutdown()
+        for client in self._clients:
+            client.result()  # any other error is raised here
 
 
 def wide(submitter: Submitter) -> Endpoint:
@@ -207,13 +210,12 @@ def test_a_restart_of_rabbitmq_loses_no_accepted_job(
 ) -> None:
     submitter = make_submitter(broker_url)
     endpoint = wide(submitter)
-    crowd = Crowd(submitter, endpoint)
-    crowd.wait_for(accepted=300)
-    rabbitmq.kill()
-    crowd.wait_for(refused=CLIENTS)
-    rabbitmq.start()
-    crowd.wait_for(accepted=300)
-    crowd.stop()
+    with Crowd(submitter, endpoint) as crowd:
+        crowd.wait_for(accepted=300)
+        rabbitmq.kill()
+        crowd.wait_for(refused=CLIENTS)
+        rabbitmq.start()
+        crowd.wait_for(accepted=300)
 
     assert set(crowd.accepted) <= set(taken_out(broker_url, endpoint.queue))
     assert submitter.states(crowd.accepted) == {JobState.QUEUED: len(crowd.accepted)}
@@ -226,13 +228,12 @@ def test_a_restart_of_the_embedded_broker_loses_no_accepted_job(
 ) -> None:
     submitter = make_submitter(redis_server.broker_url)
     endpoint = wide(submitter)
-    crowd = Crowd(submitter, endpoint)
-    crowd.wait_for(accepted=300)
-    redis_server.kill()
-    crowd.wait_for(refused=CLIENTS)
-    redis_server.start()
-    crowd.wait_for(accepted=300)
-    crowd.stop()
+    with Crowd(submitter, endpoint) as crowd:
+        crowd.wait_for(accepted=300)
+        redis_server.kill()
+        crowd.wait_for(refused=CLIENTS)
+        redis_server.start()
+        crowd.wait_for(accepted=300)
 
     with redis_server.client() as client:
         messages = [json.loads(text) for text in client.lrange(endpoint.queue, 0, -1)]
@@ -273,23 +274,31 @@ def node(rabbitmq: ForeignBroker) -> RabbitMQ:
     return rabbitmq
 
 
+@pytest.fixture
+def small_messages(rabbitmq: ForeignBroker) -> Iterator[int]:
+    """The largest message that RabbitMQ takes in this test, in bytes."""
+
+    def limit_to(size: str) -> None:
+        kept = f"application:set_env(rabbit, max_message_size, {size})"
+        used = f"persistent_term:put(max_message_size, {size})"  # by RabbitMQ 4
+        node(rabbitmq).ctl("eval", f"{kept}, {used}.")
+
+    usual = node(rabbitmq).ctl("eval", "{ok, Size} = application:get_env(rabbit, max_message_size), Size.")
+    limit_to("20000")
+    yield 20000
+    limit_to(usual.strip())
+
+
 def test_a_message_that_is_too_large_is_refused_and_the_others_go_on(
-    rabbitmq: ForeignBroker, broker_url: str, make_submitter: Callable[[str], Submitter]
+    small_messages: int, broker_url: str, make_submitter: Callable[[str], Submitter]
 ) -> None:
-    limit = node(rabbitmq).ctl("eval", "application:get_env(rabbit, max_message_size).").strip()
-    node(rabbitmq).ctl("eval", "application:set_env(rabbit, max_message_size, 20000).")
-    try:
-        submitter = make_submitter(broker_url)
-        crowd = Crowd(submitter, wide(submitter))
+    submitter = make_submitter(broker_url)
+    with Crowd(submitter, wide(submitter)) as crowd:
         crowd.wait_for(accepted=CLIENTS)
         for _ in range(5):
             with pytest.raises(BrokerUnavailable, match="larger than"):
-                submitter.submit("echo", text="x" * 30000)
+                submitter.submit("echo", text="x" * small_messages)
             crowd.wait_for(accepted=CLIENTS)
-        crowd.stop()
-    finally:
-        value = limit.removeprefix("{ok,").removesuffix("}")
-        node(rabbitmq).ctl("eval", f"application:set_env(rabbit, max_message_size, {value}).")
     assert crowd.refused == []
 
 
