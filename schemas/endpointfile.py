@@ -12,6 +12,7 @@ from marshmallow import missing
 from schemas.endpoint import Endpoint
 from schemas.errors import InputError, Problem
 from schemas.inputs import InputSchema, read_parameters
+from schemas.media.limits import MediaLimits
 from schemas.outputs import RESERVED_OUTPUTS, read_outputs
 from schemas.tables import Table
 from schemas.values import shown, type_name
@@ -29,13 +30,16 @@ QUEUE_NAME = re.compile(r"(?!amq\.)(?!.*\.(?:high|bulk)$)[A-Za-z0-9][A-Za-z0-9_.
 MODEL_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
-def read_endpoint(values: Mapping[str, Any], path: Path, problems: list[Problem]) -> Endpoint | None:
+def read_endpoint(
+    values: Mapping[str, Any], path: Path, problems: list[Problem], limits: MediaLimits
+) -> Endpoint | None:
     """Read one endpoint file.
 
     Args:
         values: the file as TOML gave it.
         path: the file.
         problems: where all that is wrong is added.
+        limits: of the server for images, sounds and videos.
 
     Returns:
         The endpoint, or None when the file has a problem.
@@ -47,7 +51,7 @@ def read_endpoint(values: Mapping[str, Any], path: Path, problems: list[Problem]
     in_clients, clients = _read_clients_table(top.table("CLIENTS"))
     settings |= clients
     settings["provide_worker_meta_data"] |= in_clients
-    settings |= _read_values(top)
+    settings |= _read_values(top, limits)
     top.ignore("STATIC", "JINJA")
     top.finish()
     return Endpoint(path=path, **settings) if len(problems) == before else None
@@ -165,12 +169,12 @@ def _read_clients_table(table: Table) -> tuple[bool, dict[str, Any]]:
     return in_clients, settings
 
 
-def _read_values(top: Table) -> dict[str, Any]:
+def _read_values(top: Table, limits: MediaLimits) -> dict[str, Any]:
     inputs, outputs = top.table("INPUTS"), top.table("OUTPUTS")
     progress, session = top.table("PROGRESS"), top.table("SESSION")
     partial, variables = progress.table("OUTPUTS"), session.table("VARS")
     before = len(top.problems)
-    schema = InputSchema(read_parameters(inputs))
+    schema = InputSchema(read_parameters(inputs, limits))
     inputs_are_right = len(top.problems) == before
     settings = {
         "inputs": inputs.values,
@@ -181,19 +185,19 @@ def _read_values(top: Table) -> dict[str, Any]:
         "input_schema": schema,
         "output_schema": read_outputs(outputs, RESERVED_OUTPUTS),
         "progress_schema": read_outputs(partial),
-        "session_defaults": _read_session_defaults(variables, inputs),
+        "session_defaults": _read_session_defaults(variables, inputs, limits),
     }
     progress.finish()
     session.finish()
     return settings
 
 
-def _read_session_defaults(variables: Table, inputs: Table) -> dict[str, Any]:
+def _read_session_defaults(variables: Table, inputs: Table, limits: MediaLimits) -> dict[str, Any]:
     for name in variables.values.keys() & inputs.values.keys():
         variables.report(name, "is also an input: the model could see only one of them")
     return {
         name: pair.body.default
-        for name, pair in read_parameters(variables).items()
+        for name, pair in read_parameters(variables, limits).items()
         if pair.body.default is not missing
     }
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from marshmallow import ValidationError, missing
 
+from schemas.media.limits import MediaLimits
 from schemas.numbers import Float, Integer
 from schemas.parameter import Parameter
 from schemas.tables import Table
@@ -42,7 +43,7 @@ class Text(Parameter):
         self.max_length = max_length
 
     @classmethod
-    def rules(cls, table: Table) -> dict[str, Any]:
+    def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read the keys of this type."""
         return {"max_length": table.integer("max_length", at_least=0)}
 
@@ -101,7 +102,7 @@ class Selection(Parameter):
             self._values |= {(False, json.dumps(v)): v for v in supported if not isinstance(v, str)}
 
     @classmethod
-    def rules(cls, table: Table) -> dict[str, Any]:
+    def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read the keys of this type."""
         supported = table.take("supported")
         if supported is None:

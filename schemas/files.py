@@ -11,6 +11,7 @@ from typing import Any
 from schemas.endpoint import Endpoint
 from schemas.endpointfile import read_endpoint
 from schemas.errors import EndpointFileError, Problem
+from schemas.media.limits import MediaLimits
 
 SHIPPED = Path(__file__).resolve().parent / "endpoints"
 """Folder of the endpoint files that come with the server."""
@@ -18,12 +19,13 @@ AIME_NAME = "aime_api_endpoint.cfg"
 """Name of AIME's endpoint files: one per folder, at any depth."""
 
 
-def load_endpoints(folders: Sequence[Path]) -> dict[str, Endpoint]:
+def load_endpoints(folders: Sequence[Path], limits: MediaLimits = MediaLimits()) -> dict[str, Endpoint]:
     """Load every endpoint file of some folders.
 
     Args:
         folders: each is searched for `*.toml` in itself and for `aime_api_endpoint.cfg` at any
             depth. A file that is found twice counts once.
+        limits: of the server for images, sounds and videos; the files may tighten them.
 
     Returns:
         Endpoint name -> endpoint, in the order of folders and of file names.
@@ -44,7 +46,7 @@ def load_endpoints(folders: Sequence[Path]) -> dict[str, Endpoint]:
             problems.append(Problem(path, "ENDPOINT", "name", reason))
         elif name is not None:
             places[name] = path
-        endpoint = read_endpoint(values, path, problems)
+        endpoint = read_endpoint(values, path, problems, limits)
         if endpoint is not None:
             endpoints.setdefault(endpoint.name, endpoint)
     if problems:

@@ -12,6 +12,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, missing
 
 from schemas.errors import InputError, unknown_parameters
 from schemas.fields import TYPES, Parameter
+from schemas.media.limits import MediaLimits
 from schemas.tables import Table
 from schemas.values import LONGEST_SHOWN, shown, type_name
 
@@ -46,7 +47,9 @@ class ParameterPair:
     query: Parameter
 
 
-def read_parameters(tables: Table, reserved: frozenset[str] = RESERVED_INPUTS) -> dict[str, ParameterPair]:
+def read_parameters(
+    tables: Table, limits: MediaLimits, reserved: frozenset[str] = RESERVED_INPUTS
+) -> dict[str, ParameterPair]:
     """Read the tables of INPUTS or SESSION.VARS; the wrong ones are reported and left out."""
     pairs = {}
     for name in tables.values:
@@ -55,12 +58,12 @@ def read_parameters(tables: Table, reserved: frozenset[str] = RESERVED_INPUTS) -
             tables.report(name, f"{shown(name)} is not {PARAMETER_FORM}")
         elif name in reserved:
             tables.report(name, "this name is reserved: it has a meaning of its own in a request")
-        elif pair := _read_parameter(name, table):
+        elif pair := _read_parameter(name, table, limits):
             pairs[name] = pair
     return pairs
 
 
-def _read_parameter(name: str, table: Table) -> ParameterPair | None:
+def _read_parameter(name: str, table: Table, limits: MediaLimits) -> ParameterPair | None:
     type_word = table.text("type") or "string"
     if table.has_failed():
         return None
@@ -68,7 +71,7 @@ def _read_parameter(name: str, table: Table) -> ParameterPair | None:
     if kind is None:
         table.report("type", _no_such_type(type_word))
         return None
-    rules = kind.rules(table)
+    rules = kind.rules(table, limits)
     required, auto_convert = table.flag("required"), table.flag("auto_convert")
     table.text("title")
     table.text("description")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn
 
 from marshmallow import ValidationError
 
+from schemas.media.limits import MediaLimits
 from schemas.parameter import Parameter
 from schemas.tables import Table
 from schemas.values import LARGEST_INTEGER, SMALLEST_INTEGER, number_from_text, shown
@@ -35,8 +36,13 @@ class Number(Parameter):
         self.align = align
 
     @classmethod
-    def rules(cls, table: Table) -> dict[str, Any]:
+    def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read the keys of this type."""
+        return cls.read_limits(table)
+
+    @classmethod
+    def read_limits(cls, table: Table) -> dict[str, float | None]:
+        """Read `minimum`, `maximum` and `align`; they are consistent unless the table has failed."""
         read = cls._read_limit
         rules = {
             "minimum": read(table, "minimum", "min"),
@@ -88,18 +94,8 @@ class Number(Parameter):
 
     def fit(self, number: float) -> float:
         """Give the nearest allowed number: clamped, then aligned down, or up where down is too low."""
-        if number < self.minimum:
-            number = self.minimum
-        elif number > self.maximum:
-            number = self.maximum
-        if self.align is not None:
-            number = self._aligned(number)
-        return number
-
-    def _aligned(self, number: float) -> float:
-        assert self.align is not None
-        down = _exact(number) // _exact(self.align) * _exact(self.align)
-        return self.plain(down if down >= _exact(self.minimum) else _aligned_up(self.minimum, self.align))
+        found = nearest(number, self.minimum, self.maximum, self.align)
+        return self.plain(found) if isinstance(found, Fraction) else found
 
     @staticmethod
     def plain(number: Fraction) -> float:
@@ -199,6 +195,24 @@ class Float(Number):
     def plain(number: Fraction) -> float:
         """Give an exact number in this type."""
         return float(number)
+
+
+def nearest(
+    number: float, minimum: float | None, maximum: float | None, align: float | None
+) -> float | Fraction:
+    """Give the nearest allowed number: clamped, then aligned down, or up where down is too low.
+
+    Returns:
+        With `align` an exact fraction; numbers count as they are written.
+    """
+    if minimum is not None and number < minimum:
+        number = minimum
+    elif maximum is not None and number > maximum:
+        number = maximum
+    if align is None:
+        return number
+    down = _exact(number) // _exact(align) * _exact(align)
+    return _aligned_up(minimum, align) if minimum is not None and down < _exact(minimum) else down
 
 
 def _exact(number: float) -> Fraction:

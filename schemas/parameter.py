@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NoReturn
 
 from marshmallow import ValidationError, fields, missing
 
+from schemas.media.limits import MediaLimits
 from schemas.tables import Table
 from schemas.values import shown, type_name
 
@@ -51,7 +52,7 @@ class Parameter(fields.Field[Any]):
         self.from_query = from_query
 
     @classmethod
-    def rules(cls, table: Table) -> dict[str, Any]:
+    def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read this type's own keys; gives keyword arguments of the constructor."""
         return {}
 
