@@ -26,10 +26,21 @@ AUDIO_CODEC_WORDS = _words(
 )
 VIDEO_CODEC_WORDS = _words("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", h265="hevc", avc="h264")
 COLOR_WORDS = _words(
-    "rgb", "rgba", "gray", "gray_alpha", "monochrome", "palette", "cmyk",
+    "rgb", "rgba", "gray", "gray_alpha", "monochrome", "palette",
     bgr="rgb", gbr="rgb", yuv="rgb", yuva="rgba", gbr_alpha="rgba", alpha="gray_alpha", grey="gray",
 )  # fmt: skip
 """AIME's words -> what they mean here: how a file stores its colors is a matter of its format."""
+STORABLE: Mapping[str, tuple[str, ...]] = {
+    "jpeg": ("rgb", "gray"),
+    "png": ("rgb", "rgba", "gray", "gray_alpha", "palette", "monochrome"),
+    "webp": ("rgb", "rgba"),
+    "gif": ("palette",),
+    "bmp": ("rgb", "gray", "monochrome"),
+    "tiff": ("rgb", "rgba", "gray", "gray_alpha", "palette", "monochrome"),
+}
+"""Color spaces that an image of each format can be given here."""
+ANIMATED = ("gif", "png", "webp", "tiff")
+"""Formats that can hold several frames."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,14 @@ class ImageRules:
     def read(cls, table: Table, limits: MediaLimits) -> ImageRules:
         """Read a parameter's table; the common keys of parameters are left to the caller."""
         auto_convert = table.flag("auto_convert")
+        format = Choice.read(table.table("format"), IMAGE_FORMAT_WORDS, auto_convert)
+        color_space = Choice.read(table.table("color_space"), COLOR_WORDS, auto_convert)
+        storable = {space for word in format.supported or IMAGE_FORMATS for space in STORABLE[word]}
+        if color_space.supported and storable.isdisjoint(color_space.supported):
+            table.report("color_space", "none of these can be stored in any of the supported formats")
         return cls(
-            format=Choice.read(table.table("format"), IMAGE_FORMAT_WORDS, auto_convert),
-            color_space=Choice.read(table.table("color_space"), COLOR_WORDS, auto_convert),
+            format=format,
+            color_space=color_space,
             size=Size.read(table.table("size"), auto_convert),
             resize_method=_read_resize_method(table),
             frames=_read_frames(table, auto_convert),
