@@ -1,19 +1,14 @@
-"""One parameter table of an endpoint file -> one marshmallow field.
-
-A new type is a subclass of `Parameter` and an entry in `TYPES`.
-"""
+"""Fields of text, choices and JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from marshmallow import ValidationError, missing
 
 from schemas.media.limits import MediaLimits
-from schemas.numbers import Float, Integer
 from schemas.parameter import Parameter
 from schemas.tables import Table
 from schemas.values import NotJson, as_json, is_text, shown, type_name
@@ -159,20 +154,6 @@ class Json(Parameter):
         raise ValidationError(
             f"Invalid argument {self.title}={shown(text)}. Expected: JSON, but it cannot be read: {reason}!"
         )
-
-
-TYPES: Mapping[str, type[Parameter]] = {
-    "string": Text,
-    "str": Text,
-    "integer": Integer,
-    "int": Integer,
-    "float": Float,
-    "bool": Boolean,
-    "boolean": Boolean,
-    "selection": Selection,
-    "json": Json,
-}
-"""The types of inputs and session variables, by their names in endpoint files."""
 
 
 def _refuse_constant(word: str) -> NoReturn:

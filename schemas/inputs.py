@@ -10,26 +10,24 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, missing
 
+from schemas.chat import ChatContext, TextContext
 from schemas.errors import InputError, unknown_parameters
-from schemas.fields import TYPES, Parameter
 from schemas.media.limits import MediaLimits
+from schemas.parameter import Parameter
 from schemas.tables import Table
+from schemas.types import NOT_YET, TYPES
 from schemas.values import LONGEST_SHOWN, shown, type_name
 
 RESERVED_INPUTS = frozenset(
     {"key", "client_session_auth_key", "wait_for_result", "cancel_on_disconnect", "job_id"}
 )
 """Names with a meaning of their own in a request."""
-_NOT_YET = """
-image image_list audio audio_list video video_list chat_context text_context
-"""
-NOT_YET = frozenset(_NOT_YET.split())
-"""Types of inputs that are known and cannot be served yet."""
 _PARAMETER_KEYS = """
 type required default minimum min maximum max align max_length supported auto_convert title
 description format color_space size resize_method keep_aspect_ratio sample_rate channels
 sample_bit_depth audio_bit_rate video_bit_rate duration audio_codec video_codec input_temp_file
-output_temp_file check_conversion support param
+output_temp_file check_conversion support param frame_rate frames max_bytes max_pixels max_items quality
+metadata
 """
 PARAMETER_KEYS = frozenset(_PARAMETER_KEYS.split())
 """Every key that a table of some input or output may have."""
@@ -109,8 +107,16 @@ class InputSchema:
 
         Args:
             pairs: name of a parameter -> its fields.
+
+        Attributes:
+            reads_media: whether inputs may hold files, so that `load` may take seconds.
         """
         self._names = frozenset(pairs)
+        self._texts, self._chats = (
+            frozenset(name for name, pair in pairs.items() if isinstance(pair.body, kind))
+            for kind in (TextContext, ChatContext)
+        )
+        self.reads_media = any(pair.body.reads_media for pair in pairs.values())
         self._body = _schema({name: pair.body for name, pair in pairs.items()})
         self._query = _schema({name: pair.query for name, pair in pairs.items()})
 
@@ -125,13 +131,23 @@ class InputSchema:
         given = {name: value for name, value in raw.items() if value is not None}
         unknown = [name for name in given if name not in self._names]
         schema = self._query if from_query else self._body
+        errors = self._contradictions(given)
         try:
             inputs = schema.load(given)
         except ValidationError as error:
-            raise _input_error(unknown, error.normalized_messages()) from None
-        if unknown:
-            raise _input_error(unknown, {})
+            errors = error.normalized_messages() | errors
+        if unknown or errors:
+            raise _input_error(unknown, errors)
         return dict(inputs)
+
+    def _contradictions(self, given: Mapping[str, Any]) -> dict[str, list[str]]:
+        if not self._chats & given.keys():
+            return {}
+        return {
+            name: [f"Parameter {name}: a chat is given, too: send one of them!"]
+            for name in given
+            if name in self._texts
+        }
 
 
 def _input_error(unknown: list[str], errors: Mapping[str, list[str]]) -> InputError:

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 from marshmallow import Schema, fields
 
 from schemas.errors import OutputError
-from schemas.fields import TYPES
 from schemas.inputs import PARAMETER_FORM, PARAMETER_KEYS, PARAMETER_NAME
+from schemas.media.errors import MediaError
+from schemas.media.forms import ImageForm
 from schemas.tables import Table
+from schemas.types import TYPES
 from schemas.values import NotJson, as_json, shown, type_name
 
 RESERVED_OUTPUTS = frozenset({"success", "job_id", "ep_version"})
@@ -22,29 +24,37 @@ NO_NAMES: frozenset[str] = frozenset()
 class Output(fields.Field[Any]):
     """One output: whatever JSON can carry. The declared type only describes it to clients."""
 
+    @classmethod
+    def read(cls, table: Table) -> dict[str, Any]:
+        """Read this type's own keys; gives keyword arguments of the constructor."""
+        return {}
+
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> Any:
         try:
-            return self.encode(as_json(value))
+            return self.encode(value)
         except NotJson as error:
             raise OutputError(str(self.data_key), str(error)) from None
+        except MediaError as error:
+            raise OutputError(str(self.data_key), str(error)) from error
 
     def encode(self, value: Any) -> Any:
-        """Check a JSON value against the declared type.
+        """Give a value that is ready for JSON.
 
         Raises:
-            NotJson: it is of another type.
+            NotJson: it cannot be, or is of another type than declared.
+            MediaError: it cannot be written as declared.
         """
-        return value
+        return as_json(value)
 
 
 class MediaOutput(Output):
-    """An image, a sound or a video: text, i.e. a data URL."""
+    """A sound or a video: text, i.e. a data URL."""
 
     def encode(self, value: Any) -> Any:
         """Check the type; see `Output.encode`."""
         if value is not None and not isinstance(value, str):
             raise NotJson(f"must be a string (a data URL), not {type_name(value)}")
-        return value
+        return as_json(value)
 
 
 class MediaListOutput(Output):
@@ -54,13 +64,48 @@ class MediaListOutput(Output):
         """Check the type; see `Output.encode`."""
         if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
             raise NotJson("must be a list of strings (data URLs)")
-        return value
+        return as_json(value)
+
+
+class ImageOutput(Output):
+    """An image in one of the forms that `image_url` takes, or a data URL, which passes as it is."""
+
+    def __init__(self, form: ImageForm, **common: Any) -> None:
+        super().__init__(**common)
+        self.form = form
+
+    @classmethod
+    def read(cls, table: Table) -> dict[str, Any]:
+        """Read the keys of this type."""
+        return {"form": ImageForm.read(table)}
+
+    def encode(self, value: Any) -> Any:
+        """Write the image; see `Output.encode`."""
+        if value is None or isinstance(value, str):
+            return as_json(value)
+        from schemas.media.imageout import image_url  # now: Pillow takes time to import
+
+        return image_url(value, self.form)
+
+
+class ImageListOutput(ImageOutput):
+    """Images: a list of them, or one array of all."""
+
+    def encode(self, value: Any) -> Any:
+        """Write the images; see `Output.encode`."""
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) and getattr(value, "ndim", None) != 4:
+            raise NotJson(f"must be a list of images or of strings (data URLs), not {type_name(value)}")
+        return [super(ImageListOutput, self).encode(item) for item in value]
 
 
 OUTPUT_TYPES: Mapping[str, type[Output]] = {
     **dict.fromkeys(TYPES, Output),
-    **dict.fromkeys(("image", "audio", "video"), MediaOutput),
-    **dict.fromkeys(("image_list", "audio_list", "video_list"), MediaListOutput),
+    **dict.fromkeys(("audio", "video"), MediaOutput),
+    **dict.fromkeys(("audio_list", "video_list"), MediaListOutput),
+    "image": ImageOutput,
+    "image_list": ImageListOutput,
 }
 """The types of outputs, by their names in endpoint files."""
 
@@ -85,22 +130,24 @@ def read_outputs(tables: Table, reserved: frozenset[str] = NO_NAMES) -> OutputSc
         elif name in reserved:
             tables.report(name, "this name is reserved: it has a meaning of its own in an answer")
         else:
-            kind = _read_type(table)
-            outputs[f"output_{len(outputs)}"] = kind(data_key=name, attribute=name)
+            outputs[f"output_{len(outputs)}"] = _read_output(name, table)
     schema: type[OutputSchema] = OutputSchema.from_dict(outputs)  # type: ignore[assignment]
     return schema()
 
 
-def _read_type(table: Table) -> type[Output]:
+def _read_output(name: str, table: Table) -> Output:
     word = table.text("type") or "string"
-    if word not in OUTPUT_TYPES:
+    kind = OUTPUT_TYPES.get(word)
+    if kind is None:
         near = difflib.get_close_matches(word.lower(), OUTPUT_TYPES, n=1)
         table.report(
             "type",
             f'unknown type "{word}": '
             + (f'did you mean "{near[0]}"?' if near else f"known types are {', '.join(OUTPUT_TYPES)}"),
         )
-    # The other keys describe the output to clients and to the code that encodes media.
+        kind = Output
+    own = kind.read(table)
+    # The other keys describe the output to clients.
     table.ignore(*sorted(PARAMETER_KEYS))
     table.finish()
     for key, value in table.values.items():
@@ -108,4 +155,4 @@ def _read_type(table: Table) -> type[Output]:
             as_json(value)
         except NotJson as error:
             table.report(key, str(error))
-    return OUTPUT_TYPES.get(word, Output)
+    return kind(data_key=name, attribute=name, **own)

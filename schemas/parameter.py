@@ -1,4 +1,7 @@
-"""Parameter: the marshmallow field that all types of inputs are made of."""
+"""Parameter: the marshmallow field that all types of inputs are made of.
+
+A new type is a subclass and an entry in `schemas.types.TYPES`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ class Parameter(fields.Field[Any]):
     """
 
     wanted: ClassVar[str]
+    reads_media: bool = False
+    """Whether its values may hold files, which take their time to convert."""
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ _NAMES = {
     int: "integer",
     float: "float",
     type(None): "null",
+    bytes: "file",
 }
 _shorten = reprlib.Repr()
 _shorten.maxstring = _shorten.maxother = LONGEST_SHOWN

@@ -39,11 +39,11 @@ class Choice:
             auto_convert: what holds if the table does not say.
         """
         supported = _read_list(table)
-        words = [_word(table, "supported", word, known) for word in supported]
+        words = [read_word(table, "supported", word, known) for word in supported]
         default = table.take("default")
         found = cls(
             supported=tuple(dict.fromkeys(word for word in words if word is not None)),
-            default=None if default is None else _word(table, "default", default, known),
+            default=None if default is None else read_word(table, "default", default, known),
             auto_convert=table.flag("auto_convert", auto_convert),
         )
         table.finish()
@@ -166,13 +166,13 @@ class Size:
     @classmethod
     def read(cls, table: Table, auto_convert: bool = False) -> Size:
         """Read the attribute's table; `auto_convert` holds if the table does not say."""
-        supported = [_pair(table, "supported", value) for value in _read_list(table)]
+        supported = [read_pair(table, "supported", value) for value in _read_list(table)]
         found = cls(
             supported=tuple(pair for pair in supported if pair is not None),
-            default=_pair(table, "default", table.take("default")),
-            minimum=_pair(table, "minimum", table.take("minimum", "min")),
-            maximum=_pair(table, "maximum", table.take("maximum", "max")),
-            align=_pair(table, "align", table.take("align")) or (1, 1),
+            default=read_pair(table, "default", table.take("default")),
+            minimum=read_pair(table, "minimum", table.take("minimum", "min")),
+            maximum=read_pair(table, "maximum", table.take("maximum", "max")),
+            align=read_pair(table, "align", table.take("align")) or (1, 1),
             keep_aspect_ratio=table.flag("keep_aspect_ratio"),
             auto_convert=table.flag("auto_convert", auto_convert),
         )
@@ -262,7 +262,8 @@ def _read_list(table: Table) -> list[Any]:
     return values
 
 
-def _word(table: Table, key: str, value: Any, known: Mapping[str, str]) -> str | None:
+def read_word(table: Table, key: str, value: Any, known: Mapping[str, str]) -> str | None:
+    """Give what the word in a table is called here; None: it is unknown, and reported."""
     word = known.get(value.lower()) if isinstance(value, str) else None
     if word is None:
         near = difflib.get_close_matches(str(value).lower(), known, n=1)
@@ -281,7 +282,8 @@ def _number(table: Table, key: str, value: Any, whole: bool) -> float | None:
     return value
 
 
-def _pair(table: Table, key: str, value: Any) -> Pair | None:
+def read_pair(table: Table, key: str, value: Any) -> Pair | None:
+    """Give a size, written as [width, height] or as one number; None: it is absent, or wrong and reported."""
     if value is None:
         return None
     pair = value if isinstance(value, list) else [value, value]

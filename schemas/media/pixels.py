@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageCms
 
 from schemas.media.attributes import Pair, crop_box
+from schemas.media.errors import MediaError
 
 MODES = {"rgb": "RGB", "rgba": "RGBA", "gray": "L", "gray_alpha": "LA", "monochrome": "1", "palette": "P"}
 """Pillow's names of color spaces."""
@@ -105,6 +106,9 @@ def encode(frames: Sequence[Image.Image], format: str, durations: Sequence[float
         format: such as "jpeg".
         durations: of the frames, in ms.
         how: what Pillow's writer of this format takes, for example `quality`.
+
+    Raises:
+        MediaError: the format cannot store this.
     """
     for frame in frames:
         frame.info.clear()  # Pillow would write what stands there: profiles, comments
@@ -115,7 +119,14 @@ def encode(frames: Sequence[Image.Image], format: str, durations: Sequence[float
         if format != "tiff":
             how |= {"duration": list(durations), "loop": 0}
     file = io.BytesIO()
-    frames[0].save(file, format.upper(), **how)
+    try:
+        frames[0].save(file, format.upper(), **how)
+    except (
+        OSError,
+        ValueError,
+        SystemError,
+    ) as error:  # a WEBP of 20,000 pixels, for instance
+        raise MediaError(f"cannot be written as {format}: {error}") from error
     return file.getvalue()
 
 

@@ -1,0 +1,36 @@
+"""The kinds of media, and the one way of a file through the rules of its parameter."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+from schemas.media.rules import AudioRules, ImageRules, VideoRules
+from schemas.media.source import data_url, read_source
+
+Rules = ImageRules | AudioRules | VideoRules
+RULES: Mapping[str, type[Rules]] = {"image": ImageRules, "audio": AudioRules, "video": VideoRules}
+"""Kind -> its rules; the module `schemas.media.<kind>` has its `probe` and `convert`."""
+
+
+def fitted(value: str | bytes, kind: str, rules: Rules) -> str:
+    """Give a file as the rules want it.
+
+    Args:
+        value: a data URL, plain base64, or bytes.
+        kind: key of `RULES`.
+        rules: of this kind.
+
+    Returns:
+        A data URL; the very same one, if the file fits as it is and is called by its right name.
+
+    Raises:
+        MediaError: with all that is wrong.
+    """
+    codec = importlib.import_module(f"schemas.media.{kind}")  # now: Pillow and PyAV take time to import
+    source = read_source(value, rules.limits.max_bytes)
+    data = codec.convert(source, rules)
+    media_type = f"{kind}/{codec.probe(data).format}"
+    if data is source and isinstance(value, str) and value.startswith(f"data:{media_type};base64,"):
+        return value
+    return data_url(data, media_type)

@@ -1,0 +1,114 @@
+"""Fields of images, sounds and videos: one, or a list."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from marshmallow import ValidationError
+
+from schemas.media.errors import MediaError
+from schemas.media.kinds import RULES, Rules, fitted
+from schemas.media.limits import MediaLimits
+from schemas.parameter import Parameter
+from schemas.tables import Table
+
+
+class Media(Parameter):
+    """A file: a data URL, plain base64, or bytes (of a form); the model gets a data URL."""
+
+    kind: ClassVar[str]
+    reads_media = True
+
+    def __init__(self, name: str, *, media: Rules, **common: Any) -> None:
+        super().__init__(name, **common)
+        self.media = media
+
+    @classmethod
+    def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
+        """Read the keys of this type."""
+        return {"media": RULES[cls.kind].read(table, limits)}
+
+    def convert(self, value: Any) -> Any:
+        """Check one value and convert it; see `Parameter.convert`."""
+        if not isinstance(value, str | bytes):
+            self.refuse_type(value)
+        try:
+            return fitted(value, self.kind, self.media)
+        except MediaError as error:
+            raise ValidationError(sentences(self.title, error)) from None
+
+
+class MediaList(Media):
+    """A list of files; a single one counts as a list of one."""
+
+    @classmethod
+    def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
+        """Read the keys of this type."""
+        return super().rules(table, limits.tightened(table, "max_items"))
+
+    def convert(self, value: Any) -> list[str]:
+        """Check and convert all files; see `Parameter.convert`."""
+        values = value if isinstance(value, list) else [value]
+        most = self.media.limits.max_items
+        if len(values) > most:
+            raise ValidationError(
+                f"Parameter {self.title}: holds {len(values)} files: at most {most} allowed!"
+            )
+        found, problems = [], []
+        for number, item in enumerate(values):
+            if not isinstance(item, str | bytes):
+                self.refuse_type(value)
+            try:
+                found.append(fitted(item, self.kind, self.media))
+            except MediaError as error:
+                problems += sentences(f"{self.title}[{number}]", error)
+        if problems:
+            raise ValidationError(problems)
+        return found
+
+
+class Image(Media):
+    """An image."""
+
+    kind = "image"
+    wanted = "image (a data URL or base64)"
+
+
+class ImageList(MediaList):
+    """Images."""
+
+    kind = "image"
+    wanted = "list of images (data URLs or base64)"
+
+
+class Audio(Media):
+    """A sound."""
+
+    kind = "audio"
+    wanted = "audio (a data URL or base64)"
+
+
+class AudioList(MediaList):
+    """Sounds."""
+
+    kind = "audio"
+    wanted = "list of sounds (data URLs or base64)"
+
+
+class Video(Media):
+    """A video."""
+
+    kind = "video"
+    wanted = "video (a data URL or base64)"
+
+
+class VideoList(MediaList):
+    """Videos."""
+
+    kind = "video"
+    wanted = "list of videos (data URLs or base64)"
+
+
+def sentences(name: str, error: MediaError) -> list[str]:
+    """Give what is wrong with a file in sentences that name the parameter."""
+    return [f"Parameter {name}: {problem}!" for problem in error.problems]
