@@ -105,7 +105,7 @@ def _load() -> tuple[Settings, dict[str, Endpoint]]:
 
     try:
         settings = Settings.from_env()
-        return settings, load_endpoints(settings.endpoint_folders)
+        return settings, load_endpoints(settings.endpoint_folders, settings.media_limits)
     except SettingsError as error:
         _fail(error.problems)
     except EndpointFileError as error:

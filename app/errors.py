@@ -14,6 +14,7 @@ from typing import Any
 from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from app.conversion import ConversionBusy
 from app.services import called_endpoint
 from schemas import InputError
 from tasks.errors import BrokerUnavailable, DatabaseUnavailable, StokerError, StoreUnavailable
@@ -47,6 +48,7 @@ STATUS = {
     "job_failed": 500,
     "endpoint_disabled": 503,
     "broker_unavailable": 503,
+    "conversion_busy": 503,
     "database_unavailable": 503,
     "overloaded": 503,
     "store_unavailable": 503,
@@ -87,6 +89,7 @@ def init_errors(app: Flask) -> None:
     app.register_error_handler(InputError, _invalid_input)
     for outage in _PARTS:
         app.register_error_handler(outage, _unavailable)
+    app.register_error_handler(ConversionBusy, _busy)
     app.register_error_handler(HTTPException, _of_flask)
     app.register_error_handler(Exception, _internal)
 
@@ -111,6 +114,11 @@ def error_body(error: ApiError) -> dict[str, Any]:
 
 def _invalid_input(error: InputError) -> Response:
     return answer(ApiError("invalid_input", error.messages, errors=_lists(error.errors)))
+
+
+def _busy(error: ConversionBusy) -> Response:
+    sentence = "Too many files are being converted at the moment; try again"
+    return answer(ApiError("conversion_busy", sentence, retry_after=random.randint(*RETRY_AFTER)))
 
 
 def _lists(errors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

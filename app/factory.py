@@ -15,6 +15,7 @@ from itsdangerous import URLSafeTimedSerializer
 
 from app import auth, errors, headers, health, jobs, limits, status, stream
 from app import endpoints as endpoint_views
+from app.conversion import Converter
 from app.crew import Crew
 from app.queues import Queues
 from app.routing import endpoint_converter
@@ -70,7 +71,9 @@ def create_app(
         EndpointFileError: an endpoint file is wrong.
     """
     settings = settings or Settings.from_env()
-    found = load_endpoints(settings.endpoint_folders) if endpoints is None else endpoints
+    found = (
+        load_endpoints(settings.endpoint_folders, settings.media_limits) if endpoints is None else endpoints
+    )
     secret = settings.secret_key or read_or_create(settings.home / "secret-key")
     store = store or JobStore.from_url(settings.store_url)
     keys = KeyCache(KeyStore(Database.of(settings, hurried=True)))
@@ -91,6 +94,7 @@ def create_app(
         auth=Authenticator(Clients(_keys_of_files(settings, found, secret), keys), secret),
         rates=Rates(store.connection_pool),
         queues=Queues(store),
+        converter=Converter(),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)

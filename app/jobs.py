@@ -90,10 +90,11 @@ def read_inputs(endpoint: Endpoint, params: Params) -> tuple[dict[str, Any], dic
 
     Raises:
         InputError: with everything that is wrong, at once.
+        ConversionBusy: too many requests wait for their files to be converted.
     """
     flags, wrong = _read_flags(params)
     try:
-        inputs = endpoint.load_inputs(params.without(*KEY_PARAMETERS, *FLAGS), from_query=params.textual)
+        inputs = _load(endpoint, params)
     except InputError as error:
         error.errors.update(wrong)
         error.messages += [sentence for sentences in wrong.values() for sentence in sentences]
@@ -101,6 +102,14 @@ def read_inputs(endpoint: Endpoint, params: Params) -> tuple[dict[str, Any], dic
     if wrong:
         raise InputError(wrong)
     return inputs, flags
+
+
+def _load(endpoint: Endpoint, params: Params) -> dict[str, Any]:
+    raw = params.without(*KEY_PARAMETERS, *FLAGS)
+    if not endpoint.reads_media:
+        return endpoint.load_inputs(raw, from_query=params.textual)
+    found: dict[str, Any] = services().converter.run(endpoint.load_inputs, raw, from_query=params.textual)
+    return found
 
 
 def _read_flags(params: Params) -> tuple[dict[str, bool], dict[str, list[str]]]:

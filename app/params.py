@@ -14,10 +14,11 @@ from flask import g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import ApiError
+from app.multipart import MULTIPART, read_multipart
 
 FORM = "application/x-www-form-urlencoded"
 MAX_DEPTH = 64  # levels of lists and objects; far below what the JSON encoders on the way can take
-MAX_FIELDS = 1000  # of a query or form
+MAX_FIELDS = 1000  # of a query or form, files included
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -27,7 +28,7 @@ class Params:
 
     Attributes:
         values: by name.
-        textual: whether they come from a query or form, where every value is a string.
+        textual: whether they come from a query or form, where every value is a string, or bytes of a file.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +64,8 @@ def _read() -> Params:
 
 
 def _body() -> Params:
+    if request.mimetype == MULTIPART:
+        return Params(read_multipart(MAX_FIELDS), textual=True)
     raw = _raw()
     if not raw:
         return Params()
@@ -70,7 +73,9 @@ def _body() -> Params:
         return Params(_pairs(raw), textual=True)
     if request.is_json or not request.mimetype:
         return Params(_object(raw))
-    raise ApiError("unsupported_media_type", f"Send the parameters as application/json or {FORM}")
+    raise ApiError(
+        "unsupported_media_type", f"Send the parameters as application/json, {MULTIPART} or {FORM}"
+    )
 
 
 def _raw() -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from celery import Celery
 from flask import current_app, request
 
+from app.conversion import Converter
 from app.crew import Crew
 from app.queues import Queues
 from app.tokens import Authenticator
@@ -42,6 +43,7 @@ class Services:
         auth: tells which client a credential stands for.
         rates: counts the requests of clients.
         queues: estimates how long a job would wait.
+        converter: loads inputs that hold files.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class Services:
     auth: Authenticator
     rates: Rates
     queues: Queues
+    converter: Converter
 
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""

@@ -10,6 +10,7 @@ from schemas.errors import (
 )
 from schemas.files import SHIPPED, load_endpoints
 from schemas.inputs import RESERVED_INPUTS
+from schemas.media.limits import MediaLimits
 
 __all__ = [
     "RESERVED_INPUTS",
@@ -17,6 +18,7 @@ __all__ = [
     "Endpoint",
     "EndpointFileError",
     "InputError",
+    "MediaLimits",
     "OutputError",
     "Problem",
     "SchemaError",

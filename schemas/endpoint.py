@@ -95,13 +95,18 @@ class Endpoint:
         """Name of the Celery task that stands for this endpoint."""
         return f"infer.{self.name}"
 
+    @property
+    def reads_media(self) -> bool:
+        """Whether inputs may hold files, so that `load_inputs` may take seconds."""
+        return self.input_schema.reads_media
+
     def load_inputs(self, raw: Mapping[str, Any], *, from_query: bool = False) -> dict[str, Any]:
         """Check the inputs of a request and convert them.
 
         Args:
-            raw: name -> value as the client sent it; null means absent. The names of
+            raw: name -> value as the client sent it; null means absent. Files may be bytes. The names of
                 `RESERVED_INPUTS` have to be taken out before.
-            from_query: whether every value is text, to be read by its parameter's type.
+            from_query: whether every value that is no file is text, to be read by its parameter's type.
 
         Returns:
             Every declared input that was given or has a default.

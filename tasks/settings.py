@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from schemas import SHIPPED
+from schemas import SHIPPED, MediaLimits
 from tasks.errors import SettingsError
 
 PREFIX = "STOKER_"
@@ -28,6 +28,7 @@ SECRETS = (
     "STOKER_FLOWER_PASSWORD",
 )
 OTHER_READERS = ("STOKER_TEST_BROKER",)  # known here, read by the test suite
+MOST_PIXELS = 178_956_970  # of one image: Pillow takes no more
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero
 BROKERS = ("amqp://", "amqps://", "redis://", "rediss://", "redis+socket://")
 STORES = ("redis://", "rediss://", "unix://")
@@ -57,6 +58,7 @@ class Settings:
         flower_password: of Flower's user `stoker`; None: made on first use in `home`.
         max_body_size: largest request body, in bytes.
         max_wait: longest time that a request is held for its result, in seconds.
+        media_limits: of images, sounds and videos that are sent in.
         demo_key: whether the key in `home`/demo-key opens every endpoint.
         requests_per_minute: jobs that one key may submit to one endpoint in a minute, unless the key says
             otherwise; 0: any number.
@@ -82,6 +84,7 @@ class Settings:
     flower_password: str | None
     max_body_size: int
     max_wait: int
+    media_limits: MediaLimits
     demo_key: bool
     requests_per_minute: int
     jobs_at_once: int
@@ -175,6 +178,7 @@ class _Reader:
             flower_password=self._secret("STOKER_FLOWER_PASSWORD"),
             max_body_size=self._number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
             max_wait=self._number("STOKER_MAX_WAIT", 600, 1, 86_400),
+            media_limits=self._media_limits(),
             demo_key=self._choice("STOKER_DEMO_KEY", "true", ("true", "false")) == "true",
             requests_per_minute=self._number("STOKER_REQUESTS_PER_MINUTE", 0, 0, 10**9),
             jobs_at_once=self._number("STOKER_JOBS_AT_ONCE", 0, 0, 10**9),
@@ -183,6 +187,26 @@ class _Reader:
         if self.problems:
             raise SettingsError(self.problems)
         return settings
+
+    def _media_limits(self) -> MediaLimits:
+        default = MediaLimits()
+        numbers = {
+            "max_bytes": 2**40,
+            "max_pixels": MOST_PIXELS,
+            "max_side": 2**16 - 1,
+            "max_frames": 10**7,
+            "max_seconds": 10**6,
+            "max_items": 1000,
+        }
+        return MediaLimits(
+            image_formats=self._words("STOKER_IMAGE_FORMATS", default.image_formats),
+            audio_formats=self._words("STOKER_AUDIO_FORMATS", default.audio_formats),
+            video_formats=self._words("STOKER_VIDEO_FORMATS", default.video_formats),
+            **{
+                name: self._number(f"STOKER_MEDIA_{name.upper()}", int(getattr(default, name)), 1, most)
+                for name, most in numbers.items()
+            },
+        )
 
     def _text(self, name: str, default: str) -> str:
         self.asked.add(name)
@@ -209,6 +233,13 @@ class _Reader:
         if text not in choices:
             self.problems.append(f"{name}={text!r} is none of {', '.join(choices)}")
         return text
+
+    def _words(self, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        words = tuple(word for word in self._text(name, ":".join(known)).lower().split(":") if word)
+        for word in words:
+            if word not in known:
+                self.problems.append(f"{name}: {word!r} is none of {', '.join(known)}")
+        return words
 
     def _secret(self, name: str) -> str | None:
         self.asked.add(name)

@@ -71,7 +71,7 @@ def serve(
         EndpointFileError: an endpoint file is wrong.
     """
     began = time.monotonic()
-    endpoints = served(load_endpoints(settings.endpoint_folders), set(queues))
+    endpoints = served(load_endpoints(settings.endpoint_folders, settings.media_limits), set(queues))
     models = load_models(endpoints)
     luggage = Luggage(JobStore.from_url(settings.store_url, connections=2, silence=60))
     loop = build_loop(endpoints, models, emit, luggage)

@@ -25,7 +25,7 @@ def build_app() -> Celery:
     """
     try:
         settings = Settings.from_env()
-        endpoints = load_endpoints(settings.endpoint_folders)
+        endpoints = load_endpoints(settings.endpoint_folders, settings.media_limits)
     except (SettingsError, EndpointFileError) as error:
         raise SystemExit(str(error)) from error
     app = create_celery(settings, endpoints)

@@ -1,0 +1,73 @@
+"""Where inputs with images, sounds and videos are loaded: beside the greenlets, not among them.
+
+Decoding an image takes a greenlet tens of milliseconds in which its process answers nobody. Under gunicorn's
+gevent workers it therefore goes to native threads, and Pillow and PyAV let go of the GIL meanwhile. Where
+requests have threads of their own, they convert in them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+THREADS = min(4, os.cpu_count() or 1)
+MAX_WAITING = 64
+"""Requests of one process that may wait for a thread, each with its body in memory."""
+
+
+class ConversionBusy(Exception):
+    """Too many requests wait for their files to be converted."""
+
+
+class Converter:
+    """Runs functions that take their time, at most so many at once.
+
+    Args:
+        threads: that work.
+        waiting: calls that may wait for one of them.
+    """
+
+    def __init__(self, threads: int = THREADS, waiting: int = MAX_WAITING) -> None:
+        self._threads = threads
+        self._most = threads + waiting
+        self._calls = 0
+        self._pool: Any = None
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function, and wait for what it gives or raises.
+
+        Raises:
+            ConversionBusy: too many calls wait already.
+        """
+        monkey = sys.modules.get("gevent.monkey")
+        if monkey is None or not monkey.is_module_patched("threading"):
+            return function(*args, **kwargs)
+        if self._calls >= self._most:
+            raise ConversionBusy
+        self._calls += 1
+        try:
+            result, error = self._native().apply(_outcome, (function, args, kwargs))
+        finally:
+            self._calls -= 1
+        if error is not None:
+            raise error
+        return result
+
+    def _native(self) -> Any:
+        if self._pool is None:  # not before: threads do not survive a fork
+            from gevent.threadpool import ThreadPool
+
+            self._pool = ThreadPool(self._threads)
+        return self._pool
+
+
+def _outcome(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Exception | None]:
+    """Give what a function gives, or raises: gevent prints what is raised in its threads."""
+    try:
+        return function(*args, **kwargs), None
+    except Exception as error:  # it is raised again where it was asked for
+        return None, error
