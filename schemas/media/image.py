@@ -79,7 +79,7 @@ def probe(data: bytes, max_frames: int = 1 << 30) -> ImageInfo:
     Raises:
         MediaError: it is no image, or its header is damaged.
     """
-    with _opened(data) as image:
+    with _opened(data, MediaLimits().max_pixels) as image:
         return _describe(image, data, max_frames)
 
 
@@ -91,9 +91,8 @@ def convert(data: bytes, rules: ImageRules) -> bytes:
     Raises:
         MediaError: with all that is wrong; its size is found to be wrong before it is decoded.
     """
-    with _opened(data) as image:
+    with _opened(data, rules.limits.max_pixels) as image:
         found = _describe(image, data, rules.limits.max_frames + 1)
-        _check(found, rules.limits)
         wanted = _fit(found, rules)
         profile = pixels.foreign_profile(image)
         if wanted == found and profile is None:
@@ -110,13 +109,16 @@ def convert(data: bytes, rules: ImageRules) -> bytes:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[ImageFile]:
+def _opened(data: bytes, max_pixels: int) -> Iterator[ImageFile]:
     format = scan.image_format(data)
     if format is None:
         raise MediaError(f"is no image of a known format: send {', '.join(IMAGE_FORMATS)}")
     scan.check_parts(data, format)
     with _damage():
-        image = Image.open(io.BytesIO(data), formats=(format.upper(),))
+        try:
+            image = Image.open(io.BytesIO(data), formats=(format.upper(),))
+        except Image.DecompressionBombError:
+            raise MediaError(f"has too many pixels: at most {max_pixels} allowed") from None
     with image:
         yield image
 
@@ -125,10 +127,8 @@ def _opened(data: bytes) -> Iterator[ImageFile]:
 def _damage() -> Iterator[None]:
     try:
         yield
-    except Image.DecompressionBombError:
-        raise MediaError(
-            f"has more pixels than can be handled: {2 * (Image.MAX_IMAGE_PIXELS or 0)}"
-        ) from None
+    except MediaError:
+        raise
     except Exception as error:  # foreign code on foreign bytes: whatever it raises means the same
         raise MediaError("is truncated or damaged: it cannot be decoded") from error
 
@@ -177,28 +177,26 @@ def _count_pages(image: ImageFile, stop: int) -> int:
     return pages
 
 
-def _check(found: ImageInfo, limits: MediaLimits) -> None:
-    problems: list[str] = []
-    check_format(found.format, limits.image_formats, problems)
-    for name, side in zip(("width", "height"), found.size, strict=True):
-        if side > limits.max_side:
-            problems.append(f"its {name} of {side} pixels is too high: at most {limits.max_side} allowed")
-    if found.frames > limits.max_frames:
-        problems.append(f"has too many frames: at most {limits.max_frames} allowed")
-    count = found.size[0] * found.size[1] * found.frames
-    if count > limits.max_pixels:
-        problems.append(f"has too many pixels ({count}): at most {limits.max_pixels} allowed")
-    MediaError.raise_if(problems)
-
-
 def _fit(found: ImageInfo, rules: ImageRules) -> ImageInfo:
+    """Give what the rules make of an image; the limits hold for what of it would be decoded."""
     problems: list[str] = []
+    check_format(found.format, rules.limits.image_formats, problems)
+    for name, side in zip(("width", "height"), found.size, strict=True):
+        if side > rules.limits.max_side:
+            problems.append(
+                f"its {name} of {side} pixels is too high: at most {rules.limits.max_side} allowed"
+            )
     wanted = ImageInfo(
         format=rules.format.fit(found.format, "format", problems),
         size=rules.size.fit(found.size, problems),
         color_space=rules.color_space.fit(found.color_space, "color space", problems),
         frames=int(rules.frames.fit(found.frames, "number of frames", problems)),
     )
+    if wanted.frames > rules.limits.max_frames:
+        problems.append(f"has too many frames: at most {rules.limits.max_frames} allowed")
+    count = found.size[0] * found.size[1] * wanted.frames
+    if count > rules.limits.max_pixels:
+        problems.append(f"has too many pixels ({count}): at most {rules.limits.max_pixels} allowed")
     MediaError.raise_if(problems)
     return wanted
 

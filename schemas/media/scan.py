@@ -2,10 +2,12 @@
 
 Pillow reads what stands before the pixels in Python, part by part, and joins some parts in quadratic time: a
 comment of 50 MB in a GIF, or millions of empty segments in a JPEG, keep it busy for minutes. So the parts are
-counted here first. Structures after the specifications: GIF89a, ITU T.81 (JPEG), the PNG specification.
+counted here first. Structures after the specifications: GIF89a, ITU T.81 (JPEG), PNG, TIFF 6.0.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 from schemas.media.errors import MediaError
 
@@ -18,16 +20,22 @@ SIGNATURES = (
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
 )
+STRIP_OFFSETS, TILE_OFFSETS = 273, 324
+"""Tags of a TIFF: where its strips and tiles are."""
 MAX_SEGMENTS = 1000
 """Segments of a JPEG before its first scan: metadata, tables."""
 MAX_HEADER = 16_000_000
 """Bytes of a JPEG before its first scan."""
-MAX_SCANS = 100
+MAX_SCANS = 64
 """Scans of a progressive JPEG, each of which costs a pass over all pixels; 10 are usual."""
 MAX_CHUNKS = 50_000
 """Chunks of a PNG; usually of 8 KiB or more."""
 MAX_BLOCKS = 500_000
 """Blocks of up to 255 bytes of a GIF."""
+MAX_PAGES = 1000
+"""Pages of a TIFF."""
+MAX_STRIPS = 50_000
+"""Strips or tiles of a page of a TIFF."""
 MAX_EXTENSION = 4000
 """Blocks of one comment or other extension of a GIF."""
 
@@ -53,6 +61,8 @@ def check_parts(data: bytes, format: str) -> None:
             _check_png(data)
         elif format == "gif":
             count_gif_frames(data)
+        elif format == "tiff":
+            _check_tiff(data)
     except IndexError:
         pass
 
@@ -108,6 +118,24 @@ def _check_png(data: bytes) -> None:
         chunks += 1
         if chunks > MAX_CHUNKS:
             raise _too_many("chunks", MAX_CHUNKS)
+
+
+def _check_tiff(data: bytes) -> None:
+    order: Literal["little", "big"] = "little" if data[0] == 0x49 else "big"
+
+    def number(position: int, size: int) -> int:
+        return int.from_bytes(data[position : position + size], order)
+
+    page, pages = number(4, 4), 0
+    while page:
+        pages += 1
+        if pages > MAX_PAGES:
+            raise _too_many("pages", MAX_PAGES)
+        end = page + 2 + 12 * number(page, 2)
+        for entry in range(page + 2, min(end, len(data)), 12):
+            if number(entry, 2) in (STRIP_OFFSETS, TILE_OFFSETS) and number(entry + 4, 4) > MAX_STRIPS:
+                raise _too_many("strips", MAX_STRIPS)
+        page = number(end, 4)
 
 
 def _too_many(parts: str, limit: int) -> MediaError:
