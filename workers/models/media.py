@@ -1,0 +1,45 @@
+"""Media among a job's inputs, for models: `open_image(job["image"])`.
+
+An input of type image, audio or video is a data URL (a string), one of a list type a list of them. The file
+in it is as the endpoint file wants it: of that format and size, upright, in sRGB, complete.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def media_bytes(value: str) -> bytes:
+    """Give the file of a media input.
+
+    Args:
+        value: a data URL.
+
+    Raises:
+        ValueError: it is none.
+    """
+    head, comma, body = value.partition(",")
+    if not (comma and head.startswith("data:") and head.endswith(";base64")):
+        raise ValueError("no data URL: is this input declared as image, audio or video?")
+    return base64.b64decode(body)
+
+
+def open_image(value: str) -> Image:
+    """Give an image input as an image of Pillow, decoded.
+
+    Args:
+        value: a data URL.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(media_bytes(value))) as image:
+        image.load()
+        return image
