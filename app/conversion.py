@@ -1,4 +1,4 @@
-"""Where inputs with images, sounds and videos are loaded: beside the greenlets, not among them.
+"""Where large bodies are parsed, and inputs with images, sounds and videos loaded: beside the greenlets.
 
 Decoding an image takes a greenlet tens of milliseconds in which its process answers nobody. Under gunicorn's
 gevent workers it therefore goes to native threads, and Pillow and PyAV let go of the GIL meanwhile. Where
@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
+"""Of one process; the other cores are for the greenlets, and for what else runs on the machine."""
 MAX_WAITING = 64
 """Requests of one process that may wait for a thread, each with its body in memory."""
 

@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from flask import g, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.bodies import MULTIPART, read_body, read_multipart
 from app.errors import ApiError
-from app.multipart import MULTIPART, read_multipart
+from app.services import services
 
 FORM = "application/x-www-form-urlencoded"
 MAX_DEPTH = 64  # levels of lists and objects; far below what the JSON encoders on the way can take
+LARGE = 256_000  # bytes; reading more takes a millisecond, in which a greenlet answers nobody
 MAX_FIELDS = 1000  # of a query or form, files included
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -66,24 +67,17 @@ def _read() -> Params:
 def _body() -> Params:
     if request.mimetype == MULTIPART:
         return Params(read_multipart(MAX_FIELDS), textual=True)
-    raw = _raw()
+    raw = read_body()
     if not raw:
         return Params()
     if request.mimetype == FORM:
         return Params(_pairs(raw), textual=True)
     if request.is_json or not request.mimetype:
-        return Params(_object(raw))
+        large = len(raw) > LARGE
+        return Params(services().converter.run(_object, raw) if large else _object(raw))
     raise ApiError(
         "unsupported_media_type", f"Send the parameters as application/json, {MULTIPART} or {FORM}"
     )
-
-
-def _raw() -> bytes:
-    raw = request.get_data(cache=False)
-    limit = request.max_content_length
-    if request.content_length is None and limit is not None and len(raw) >= limit:
-        raise RequestEntityTooLarge  # a body of unannounced length is cut off at the limit without a word
-    return raw
 
 
 def _pairs(raw: bytes) -> dict[str, Any]:

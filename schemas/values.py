@@ -27,7 +27,14 @@ _NAMES = {
     type(None): "null",
     bytes: "file",
 }
-_shorten = reprlib.Repr()
+
+
+class _Repr(reprlib.Repr):
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return f"<file of {len(value)} bytes>"
+
+
+_shorten = _Repr()
 _shorten.maxstring = _shorten.maxother = LONGEST_SHOWN
 _shorten.maxlevel = 2
 

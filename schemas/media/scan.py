@@ -22,6 +22,8 @@ SIGNATURES = (
 )
 STRIP_OFFSETS, TILE_OFFSETS = 273, 324
 """Tags of a TIFF: where its strips and tiles are."""
+BASELINE, START_OF_SCAN = (0xC0, 0xC1), 0xDA
+"""Markers of a JPEG. With all components in its first scan, a baseline JPEG has no other."""
 MAX_SEGMENTS = 1000
 """Segments of a JPEG before its first scan: metadata, tables."""
 MAX_HEADER = 16_000_000
@@ -97,17 +99,23 @@ def _color_table(flags: int) -> int:
 
 
 def _check_jpeg(data: bytes) -> None:
-    position, segments = 2, 0
+    position, segments, components, one_scan = 2, 0, 0, False
     while position < MAX_HEADER and segments < MAX_SEGMENTS:
-        marker = data.find(b"\xff", position)
-        if marker < 0 or data[marker + 1] == 0xDA:
+        start = data.find(b"\xff", position)
+        if start < 0:
+            return
+        marker, length = data[start + 1], int.from_bytes(data[start + 2 : start + 4], "big")
+        if marker in BASELINE:
+            components = data[start + 9]
+        elif marker == START_OF_SCAN:
+            one_scan = components == data[start + 4]
             break
         segments += 1
-        alone = data[marker + 1] in (0x00, 0x01, 0xFF) or 0xD0 <= data[marker + 1] <= 0xD9
-        position = marker + (1 if alone else 2 + int.from_bytes(data[marker + 2 : marker + 4], "big"))
+        alone = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9
+        position = start + (1 if alone else 2 + length)
     else:
         raise _too_many("segments", MAX_SEGMENTS)
-    if data.count(b"\xff\xda") > MAX_SCANS:
+    if not one_scan and data.count(b"\xff\xda") > MAX_SCANS:
         raise _too_many("scans", MAX_SCANS)
 
 

@@ -1,17 +1,51 @@
-"""Bodies of multipart/form-data: text fields, and files."""
+"""Bodies of requests: raw, or the parts of a multipart/form-data.
+
+A body of some megabytes may be there at once; between its pieces other greenlets have their turn.
+"""
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
-from typing import Any
+from typing import IO, Any, cast
 
 from flask import request
 from werkzeug.formparser import FormDataParser
-from werkzeug.http import parse_options_header
 
 from app.errors import ApiError
 
 MULTIPART = "multipart/form-data"
+PIECE = 1 << 20  # bytes; gunicorn copies what it holds for each smaller one
+
+
+class _Stream:
+    """The stream of the current request's body, read with pauses."""
+
+    def __init__(self) -> None:
+        self._stream = request.stream
+
+    def read(self, size: int = PIECE) -> bytes:
+        time.sleep(0)
+        return self._stream.read(size)
+
+
+def read_body() -> bytes:
+    """Give the current request's body.
+
+    Raises:
+        werkzeug.exceptions.RequestEntityTooLarge: it is larger than the settings allow.
+    """
+    stream = _Stream()
+    return b"".join(iter(stream.read, b""))
+
+
+def _memory(
+    total_content_length: int | None,
+    content_type: str | None,
+    filename: str | None,
+    content_length: int | None = None,
+) -> IO[bytes]:
+    return BytesIO()  # not a file on disk: its content is needed as a whole
 
 
 def read_multipart(max_parts: int) -> dict[str, Any]:
@@ -25,15 +59,17 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
         werkzeug.exceptions.RequestEntityTooLarge: it is too large, or has more than `max_parts` parts.
     """
     parser = FormDataParser(
-        stream_factory=lambda *about: BytesIO(),
+        stream_factory=_memory,
         max_form_memory_size=request.max_content_length,
         max_content_length=request.max_content_length,
         max_form_parts=max_parts,
         silent=False,
     )
-    mimetype, options = parse_options_header(request.content_type)
+    stream = cast(IO[bytes], _Stream())
     try:
-        _, texts, files = parser.parse(request.stream, mimetype, request.content_length, options)
+        _, texts, files = parser.parse(
+            stream, request.mimetype, request.content_length, dict(request.mimetype_params)
+        )
     except ValueError as error:
         raise ApiError("malformed_request", f"The form cannot be read: {error}") from None
     values: dict[str, Any] = {}
