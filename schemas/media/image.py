@@ -233,7 +233,7 @@ def _render(
     image: ImageFile, found: ImageInfo, wanted: ImageInfo, method: str, profile: ImageCmsProfile | None
 ) -> Image.Image:
     turn = None if found.format == "tiff" else _TURNS.get(found.orientation)
-    size = wanted.size[::-1] if turn and found.orientation >= 5 else wanted.size
+    size = wanted.size[::-1] if turn is not None and found.orientation >= 5 else wanted.size
     frame: Image.Image = image.copy() if wanted.frames > 1 else image
     if frame.mode == "P" and (frame.size, "palette", profile) == (size, wanted.color_space, None):
         frame.apply_transparency()  # as it is: another choice of 256 colors would not be the same
@@ -241,4 +241,4 @@ def _render(
         frame = pixels.resized(pixels.smooth(frame), size, method)
     if profile is not None:
         frame = pixels.to_srgb(frame, profile)
-    return pixels.in_space(frame.transpose(turn) if turn else frame, wanted.color_space)
+    return pixels.in_space(frame if turn is None else frame.transpose(turn), wanted.color_space)

@@ -112,6 +112,8 @@ def encode(frames: Sequence[Image.Image], format: str, durations: Sequence[float
     """
     for frame in frames:
         frame.info.clear()  # Pillow would write what stands there: profiles, comments
+    if format == "gif":
+        frames = [_with_one_transparent_color(frame) for frame in frames]
     if format == "png":
         how["compress_level"] = 3  # three quarters of the time of the default 6, and hardly larger
     if len(frames) > 1:
@@ -128,6 +130,20 @@ def encode(frames: Sequence[Image.Image], format: str, durations: Sequence[float
     ) as error:  # a WEBP of 20,000 pixels, for instance
         raise MediaError(f"cannot be written as {format}: {error}") from error
     return file.getvalue()
+
+
+def _with_one_transparent_color(image: Image.Image) -> Image.Image:
+    """Give a palette image as a GIF can store it: one color may be transparent, none half so."""
+    if image.palette is None or not image.palette.mode.endswith("A"):
+        return image
+    alphas = (image.getpalette("RGBA") or [])[3::4]
+    clear = [index for index, alpha in enumerate(alphas) if alpha < 128]
+    palette = image.getpalette("RGB") or []
+    if clear:
+        image = image.point([clear[0] if index in clear else index for index in range(256)])
+        image.info["transparency"] = clear[0]
+    image.putpalette(palette)
+    return image
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

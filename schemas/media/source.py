@@ -34,9 +34,10 @@ def read_source(value: str | bytes, max_bytes: int) -> bytes:
     size = len(value) if isinstance(value, bytes) else (len(value) - start) * 3 // 4 - value[-2:].count("=")
     if size > max_bytes:
         raise MediaError(f"its size of {size} bytes is too large: at most {max_bytes} allowed")
-    if size <= 0:
+    data = value if isinstance(value, bytes) else _decode(value[start:] if start else value)
+    if not data:
         raise MediaError("is empty")
-    return value if isinstance(value, bytes) else _decode(value[start:] if start else value)
+    return data
 
 
 def data_url(data: bytes, media_type: str) -> str:
