@@ -11,7 +11,7 @@ from marshmallow import ValidationError, missing
 from schemas.media.limits import MediaLimits
 from schemas.parameter import Parameter
 from schemas.tables import Table
-from schemas.values import NotJson, as_json, is_text, shown, type_name
+from schemas.values import DEEPEST, NotJson, as_json, is_text, shown, type_name
 
 SUPPORTED_SHOWN = 500
 """Characters of a list of supported values in an error text."""
@@ -148,7 +148,7 @@ class Json(Parameter):
         try:
             return json.loads(text, parse_constant=_refuse_constant)
         except RecursionError:
-            reason = "it is nested too deeply"
+            reason = f"it is nested too deeply: at most {DEEPEST} levels are allowed"
         except ValueError as error:
             reason = str(error)
         raise ValidationError(
