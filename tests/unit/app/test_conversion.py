@@ -1,0 +1,87 @@
+"""Conversions beside the greenlets."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from app.conversion import Converter
+from tests.services import ROOT
+
+GREEN = """
+from gevent import monkey; monkey.patch_all()
+import gevent, threading, time
+from app.conversion import Converter, ConversionBusy
+really_sleep = monkey.get_original("time", "sleep")
+thread_id = monkey.get_original("_thread", "get_ident")
+converter = Converter(threads=2, waiting=1)
+"""
+
+
+def green(code: str) -> str:
+    """Run code where everything is green; gives what it prints. What it logs of errors is an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", GREEN + code], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_in_plain_threads_the_caller_works_itself() -> None:
+    assert Converter().run(threading.get_ident) == threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        Converter().run(lambda: 1 / 0)
+
+
+def test_greenlets_go_on_while_threads_work() -> None:
+    assert (
+        green("""
+main, turns = thread_id(), 0
+def work(number, factor):
+    really_sleep(0.3)
+    return thread_id() != main, number * factor
+def turn():
+    global turns
+    while True:
+        gevent.sleep(0.01)
+        turns += 1
+gevent.spawn(turn)
+began = time.time()
+jobs = [gevent.spawn(converter.run, work, number, factor=10) for number in range(2)]
+print([job.get() for job in jobs], turns > 10, time.time() - began < 0.55)
+""")
+        == "[(True, 0), (True, 10)] True True\n"
+    )
+
+
+def test_errors_come_back_and_nobody_prints_them() -> None:
+    assert (
+        green("""
+try:
+    converter.run(lambda: 1 / 0)
+except ZeroDivisionError as error:
+    print(error)
+""")
+        == "division by zero\n"
+    )
+
+
+def test_no_more_wait_than_may() -> None:
+    assert (
+        green("""
+def work():
+    really_sleep(0.3)
+    return 1
+def call():
+    try:
+        return converter.run(work)
+    except ConversionBusy:
+        return "busy"
+jobs = [gevent.spawn(call) for _ in range(5)]
+print([job.get() for job in jobs], call())
+""")
+        == "[1, 1, 1, 'busy', 'busy'] 1\n"
+    )
