@@ -6,6 +6,7 @@ import os
 import random
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from tasks.store import JobStore
 from tests.bench import bare
 from tests.bench.load import Load
+from tests.bench.media import measured, probe_health, sending
 from tests.bench.report import Case
 from tests.bench.stack import KEY, Installation, Site, listens, site
 from tests.bench.streams import Streams
@@ -126,6 +128,24 @@ def embed(options: Options) -> Found:
     }
 
 
+def media(options: Options) -> Found:
+    """How soon others are answered while clients send images of 12 megapixels."""
+    cases = [Case(name) for name in ("/healthz alone", "/healthz meanwhile", "images")]
+    with site() as place:
+        installation = place.install(options.brokers[0], "pictures_cpu")
+        (clients,) = options.clients or (8,)
+        for run in range(options.runs):
+            options.say(f"run {run + 1} of {options.runs}")
+            cases[0].add(measured(probe_health(installation.port, options.seconds), options.seconds))
+            began = time.perf_counter()
+            with sending(installation.port, KEY, clients) as answers:
+                cases[1].add(measured(probe_health(installation.port, options.seconds), options.seconds))
+            durations = [duration for status, duration in answers if status == 200]
+            errors = len(answers) - len(durations)
+            cases[2].add(measured(durations, time.perf_counter() - began, errors))
+    return cases, {"clients": clients}
+
+
 def ceiling(options: Options) -> Found:
     """What the load generator itself can do, against a server that does nothing."""
     with site() as place:
@@ -173,6 +193,7 @@ BENCHES: dict[str, Callable[[Options], Found]] = {
     "simgpu": simgpu,
     "embed": embed,
     "streams": streams,
+    "media": media,
 }
 
 
