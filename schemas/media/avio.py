@@ -1,0 +1,154 @@
+"""PyAV on files in memory: nothing else can be opened by what a client sends, and nothing reaches the disk.
+
+Files lie in memory under a descriptor, so that FFmpeg reads and writes them by itself. Through Python's
+files it would need the interpreter's lock for every packet, and threads would stand in each other's way.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+
+from schemas.media.containers import MediaFile
+from schemas.media.errors import MediaError
+
+MOST_STREAMS = 16
+LONGEST_OPENING = 5.0
+"""Seconds that FFmpeg may take to read a header."""
+LARGEST_RESULT = 250_000_000
+"""Bytes of a file that is written; samples take far more room than the MP3 file that they come from."""
+WAV_CODECS = (
+    "pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw",
+)  # fmt: skip
+SOUND_CODECS = (*WAV_CODECS, "mp3", "aac", "opus", "vorbis", "flac")
+PICTURE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
+"""Codecs that are read, by FFmpeg's names."""
+_SOUND_DECODERS = (*SOUND_CODECS, "mp3float", "libopus")
+_PICTURE_DECODERS = (*PICTURE_CODECS, "libvpx", "libvpx-vp9", "libdav1d")
+
+
+@contextmanager
+def damage_found() -> Iterator[None]:
+    """Turn what FFmpeg finds wrong with a file into a MediaError."""
+    try:
+        yield
+    except MediaError:
+        raise
+    except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"is damaged and cannot be read: {reason}") from error
+
+
+@contextmanager
+def in_memory(file: MediaFile) -> Iterator[int]:
+    """Lay a file where FFmpeg can read it; gives its descriptor."""
+    descriptor = os.memfd_create("media", os.MFD_CLOEXEC)
+    try:
+        rest = memoryview(file.data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def input_options(file: MediaFile, descriptor: int, pictures: bool = False) -> dict[str, str]:
+    """Give FFmpeg's options for reading a file from its beginning.
+
+    Args:
+        file: the file.
+        descriptor: where it lies.
+        pictures: whether pictures may be decoded, too.
+    """
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    options = {
+        "fd": str(descriptor),
+        "protocol_whitelist": "fd",
+        "codec_whitelist": ",".join(_SOUND_DECODERS + (_PICTURE_DECODERS if pictures else ())),
+        "max_streams": str(MOST_STREAMS),
+    }
+    if file.format == "wav":
+        # By default all samples would be read to guess what the header says.
+        options["probesize"] = "4096"
+    return options
+
+
+@contextmanager
+def reading(file: MediaFile, descriptor: int, max_pixels: int = 0) -> Iterator[InputContainer]:
+    """Open a file for its header and its packets.
+
+    Args:
+        file: the file.
+        descriptor: where it lies.
+        max_pixels: the largest picture that is decoded; 0: none is.
+
+    Raises:
+        MediaError: it is damaged; also for all that FFmpeg finds wrong within the block.
+    """
+    options = input_options(file, descriptor, pictures=max_pixels > 0)
+    if max_pixels:
+        options["max_pixels"] = str(max_pixels)
+    with (
+        damage_found(),
+        av.open(
+            "fd:", "r", file.demuxer, options=options, metadata_errors="replace", timeout=LONGEST_OPENING
+        ) as container,
+    ):
+        yield container
+
+
+class Writer:
+    """A file that is being written.
+
+    Attributes:
+        container: for adding streams.
+        content: the file, when it is complete.
+    """
+
+    container: OutputContainer
+    content: bytes = b""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @property
+    def size(self) -> int:
+        """Bytes that are written so far."""
+        return os.fstat(self._descriptor).st_size
+
+    def mux(self, packets: Iterable[Packet]) -> None:
+        """Write packets of any of its streams.
+
+        Raises:
+            MediaError: the file gets too large.
+        """
+        for packet in packets:
+            self.container.mux_one(packet)
+        if self.size > LARGEST_RESULT:
+            raise MediaError(f"is too long: converted it takes more than {LARGEST_RESULT} bytes")
+
+
+@contextmanager
+def writing(muxer: str) -> Iterator[Writer]:
+    """Write a file that does not tell when and with which version it was written.
+
+    Args:
+        muxer: FFmpeg's name of the format.
+    """
+    options = {"fflags": "+bitexact"}
+    if muxer in ("mp4", "ipod"):
+        options["movflags"] = "+faststart"  # the header first, so that players can begin at once
+    descriptor = os.memfd_create("media", os.MFD_CLOEXEC)
+    try:
+        writer = Writer(descriptor)
+        path = f"/proc/self/fd/{descriptor}"  # opened twice: its beginning moves to make room for the header
+        with av.open(path, "w", muxer, container_options=options) as writer.container:
+            yield writer
+        writer.content = os.pread(descriptor, writer.size, 0)
+    finally:
+        os.close(descriptor)
