@@ -39,6 +39,8 @@ def damage_found() -> Iterator[None]:
         yield
     except MediaError:
         raise
+    except av.error.MemoryError:
+        raise MediaError(f"takes too much memory, or holds more than {MOST_STREAMS} streams") from None
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"is damaged and cannot be read: {reason}") from error

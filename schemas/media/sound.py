@@ -124,8 +124,10 @@ def sound_info(stream: AudioStream, file: MediaFile, seconds: float) -> SoundInf
     Raises:
         MediaError: it is of a codec or a form that is not taken.
     """
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
-    rate, channels = stream.sample_rate, stream.channels
+    context = stream.codec_context
+    if context is None:
+        raise MediaError("holds sound of an unknown codec")
+    codec, rate, channels = context.codec.canonical_name, context.sample_rate, context.channels
     problems = []
     if codec not in SOUND_CODECS or (codec in WAV_CODECS) != (file.format == "wav"):
         problems.append(f"holds sound of codec {codec}, which is not taken")
