@@ -26,6 +26,7 @@ from schemas.media.sound import (
     sound_info,
     sound_of_array,
     sound_of_file,
+    thousands,
     write_sound,
 )
 from schemas.media.soundplan import plan_seconds, plan_sound
@@ -181,17 +182,17 @@ def _opened(data: bytes, limits: MediaLimits) -> Iterator[_Source]:
         with reading(file, descriptor) as container:
             stream = _only_sound(container)
             index, seconds = stream.index, _promised(file, container, stream)
-            sound = sound_info(stream, file, seconds)
+            sound = sound_info(stream, file)
         longest = min(limits.max_seconds, MOST_SAMPLES / (sound.sample_rate * sound.channels))
         source = _Source(file, descriptor, index, AudioInfo(format, sound, seconds), longest)
         if not seconds:
             seconds = sum(frame.samples for frame in _checked(source)) / sound.sample_rate
-            source = replace(source, info=replace(source.info, duration=seconds))
         if seconds > longest:
             raise _too_long(seconds, longest)
         if not file.is_whole:
             raise MediaError("is cut off: a part of what its header promises is missing")
-        yield source
+        bit_rate = sound.bit_rate or thousands(len(data) * 8 / seconds)
+        yield replace(source, info=AudioInfo(format, replace(sound, bit_rate=bit_rate), seconds))
 
 
 def _only_sound(container: InputContainer) -> AudioStream:

@@ -76,7 +76,7 @@ class SoundInfo:
         sample_rate: in Hz.
         channels: their number.
         bits: of a sample; None: it is compressed with loss, and has none.
-        bit_rate: in bit/s; of what is compressed with loss in thousands.
+        bit_rate: in bit/s, rounded to thousands.
     """
 
     codec: str
@@ -113,13 +113,12 @@ class SoundForm:
         return "s32" if fine else CODECS[self.codec].sample_format
 
 
-def sound_info(stream: AudioStream, file: MediaFile, seconds: float) -> SoundInfo:
-    """Tell what a stream of sound is.
+def sound_info(stream: AudioStream, file: MediaFile) -> SoundInfo:
+    """Tell what a stream of sound is; its bit rate is 0 where the header does not tell it.
 
     Args:
         stream: of an open file.
         file: the file.
-        seconds: its duration, to tell the bit rate where its header does not; 0: unknown.
 
     Raises:
         MediaError: it is of a codec or a form that is not taken.
@@ -137,8 +136,12 @@ def sound_info(stream: AudioStream, file: MediaFile, seconds: float) -> SoundInf
         problems.append(f"its number of channels of {channels} is not between 1 and {MOST_CHANNELS}")
     MediaError.raise_if(problems)
     bits = file.bits if codec in CODECS and CODECS[codec].bits else None
-    bit_rate = float(stream.bit_rate or (len(file.data) * 8 / seconds if seconds else 0))
-    return SoundInfo(codec, rate, channels, bits, int(round(bit_rate, 0 if bits else -3)))
+    return SoundInfo(codec, rate, channels, bits, thousands(stream.bit_rate or 0))
+
+
+def thousands(bit_rate: float) -> int:
+    """Give a bit rate as people say it: nobody means one bit/s more."""
+    return round(bit_rate / 1000) * 1000
 
 
 def sound_of_file(

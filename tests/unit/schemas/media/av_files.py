@@ -46,7 +46,10 @@ def riff(tag: int, channels: int, rate: int, bits: int, data: bytes, promised: i
 def sound_file(samples: np.ndarray, rate: int, muxer: str, codec: str, **options: str) -> bytes:
     """An encoded file of floats of shape (channels, n)."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[0]]
-    with tempfile.NamedTemporaryFile() as out, av.open(out.name, "w", muxer, container_options=options) as container:
+    with (
+        tempfile.NamedTemporaryFile() as out,
+        av.open(out.name, "w", muxer, container_options=options) as container,
+    ):
         stream = container.add_stream(codec, rate=rate, layout=layout, options=options)
         frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
         frame.sample_rate = rate

@@ -34,7 +34,10 @@ def playlists() -> Iterator[tuple[str, bytes]]:
     yield "playlist", hls
     yield "playlist behind a tag", b"ID3\x04\0\0\0\0\0\0" + hls
     yield "list of files", f"ffconcat version 1.0\nfile {SECRET}\n".encode()
-    yield "session description", f"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 1 RTP/AVP 0\na=control:{SECRET}".encode()
+    yield (
+        "session description",
+        f"v=0\no=- 0 0 IN IP4 127.0.0.1\nm=audio 1 RTP/AVP 0\na=control:{SECRET}".encode(),
+    )
     yield "DASH", f'<?xml version="1.0"?><MPD><BaseURL>file://{SECRET}</BaseURL></MPD>'.encode()
 
 
@@ -119,7 +122,9 @@ def _flac_length(data: bytearray, samples: int) -> bytes:
 def _tag_bomb() -> bytes:
     size = 250_000_000
     packer = zlib.compressobj()
-    packed = packer.compress(b"\0") + b"".join(packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000))
+    packed = packer.compress(b"\0") + b"".join(
+        packer.compress(bytes(1_000_000)) for _ in range(size // 1_000_000)
+    )
     packed += packer.flush()
     synchsafe = lambda n: bytes(n >> shift & 0x7F for shift in (21, 14, 7, 0))  # noqa: E731
     frame = b"TXXX" + synchsafe(len(packed) + 4) + b"\0\x09" + synchsafe(size) + packed
