@@ -5,54 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import av
-import numpy as np
 from av.audio import AudioFrame, AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from schemas.media.attributes import Choice, Range
-from schemas.media.avio import damage_found, in_memory, reading, writing
-from schemas.media.containers import FASTEST_SAMPLING, MOST_CHANNELS, MediaFile, inspect
+from schemas.media.avio import damage_found, in_memory, reading
+from schemas.media.containers import MediaFile, inspect
 from schemas.media.errors import MediaError
 from schemas.media.limits import MediaLimits
 from schemas.media.rules import AudioRules, check_format
 from schemas.media.sound import (
     SoundForm,
     SoundInfo,
-    add_sound,
     sound_info,
-    sound_of_array,
     sound_of_file,
     thousands,
-    write_sound,
+    written,
 )
 from schemas.media.soundplan import plan_seconds, plan_sound
 
-MEDIA_TYPES = {
-    "wav": "audio/wav",
-    "mp3": "audio/mpeg",
-    "ogg": "audio/ogg",
-    "flac": "audio/flac",
-    "m4a": "audio/mp4",
-    "webm": "audio/webm",
-}
-"""Formats that are read and written -> what browsers call them."""
-MOST_SAMPLES = 400_000_000
-"""Samples of all channels together in one file: an hour in stereo at 48 kHz, and some."""
-_WRITTEN = {
+WRITTEN = {
     "wav": ("pcm_s16le", "pcm_u8", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le"),
     "mp3": ("mp3",),
     "ogg": ("opus",),
     "flac": ("flac",),
     "m4a": ("aac",),
     "webm": ("opus",),
-}  # the usual codec first
-_MUXERS = {"m4a": "ipod"}
-_OWN_LIMITS = MediaLimits(max_bytes=10**9, max_seconds=10 * 3600.0)  # of what models make
-_LOUDEST = 2.0  # of floats: what is a little over 1 is clipped, far more is a mistake
+}
+"""Formats that are read and written -> codecs that are written, the usual one first."""
+MUXERS = {format: {"m4a": "ipod"}.get(format, format) for format in WRITTEN}
+"""FFmpeg's names of the formats."""
+MOST_SAMPLES = 400_000_000
+"""Samples of all channels together in one file: an hour in stereo at 48 kHz, and some."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +46,7 @@ class AudioInfo:
     """What a file of sound is.
 
     Attributes:
-        format: of `MEDIA_TYPES`.
+        format: of `WRITTEN`.
         sound: codec, sample rate, channels, bits of a sample, bit rate.
         duration: in seconds.
     """
@@ -99,64 +85,15 @@ def convert(data: bytes, rules: AudioRules) -> bytes:
         format = rules.format.fit(have.format, "format", problems)
         seconds = plan_seconds(have.duration, rules.duration, problems)
         keep = format == have.format and seconds is None
-        form = plan_sound(have.sound, _WRITTEN[format], rules, problems, keep)
+        form = plan_sound(have.sound, WRITTEN[format], rules, problems, keep)
         MediaError.raise_if(problems)
         if form is not None:
             form = replace(form, seconds=seconds)
-            return _written(format, form, _checked(source, form))
+            return written(MUXERS[format], form, _checked(source, form))
         if have.format != "wav":  # whose samples have been counted
             for _ in _checked(source):
                 pass
         return data
-
-
-def encode(
-    sound: Any,
-    *,
-    format: str = "wav",
-    sample_rate: int | None = None,
-    channels: int | None = None,
-    sample_bit_depth: int | None = None,
-    audio_codec: str | None = None,
-    audio_bit_rate: int | None = None,
-) -> bytes:
-    """Give the sound that a model made as a file.
-
-    Args:
-        sound: samples as an array, floats between -1 and 1 or integers of 16 or 32 bits, of shape (n,),
-            (channels, n) or (n, channels): the shorter axis are the channels; or `(array, rate)`; or a
-            `pydub.AudioSegment`; or a file of sound, as bytes or with a method `read`.
-        format: of `MEDIA_TYPES`.
-        sample_rate: of the file, in Hz; of the array, too, if it comes without; None: that of the sound.
-        channels: of the file; None: those of the sound.
-        sample_bit_depth: of the file, where the format has one; None: 16.
-        audio_codec: of the file; None: the usual one of the format.
-        audio_bit_rate: of the file, in bit/s, where it compresses with loss; None: the codec's own.
-
-    Raises:
-        MediaError: there are no samples or no rate, they are no numbers, or the format cannot hold them.
-    """
-    rules = AudioRules(
-        format=_choice(format),
-        audio_codec=_choice(audio_codec),
-        sample_rate=_range(sample_rate),
-        channels=_range(channels),
-        sample_bit_depth=_range(sample_bit_depth),
-        audio_bit_rate=_range(audio_bit_rate),
-        limits=_OWN_LIMITS,
-    )
-    if hasattr(sound, "read"):
-        sound = sound.read()
-    if isinstance(sound, (bytes, bytearray, memoryview)):
-        return convert(bytes(sound), rules)
-    samples, rate = _samples(sound, sample_rate)
-    have = SoundInfo("", rate, samples.shape[0], None, 0)
-    problems: list[str] = []
-    form = plan_sound(have, _WRITTEN[format], rules, problems, keep=False)
-    MediaError.raise_if(problems)
-    assert form is not None
-    with damage_found():
-        return _written(format, form, sound_of_array(samples, rate, form))
 
 
 @dataclass(frozen=True)
@@ -241,53 +178,3 @@ def _checked(source: _Source, form: SoundForm | None = None) -> Iterator[AudioFr
 
 def _too_long(seconds: float, longest: float) -> MediaError:
     return MediaError(f"its duration of {seconds:.1f} s is too long: at most {longest:.1f} s are allowed")
-
-
-def _written(format: str, form: SoundForm, frames: Iterator[AudioFrame]) -> bytes:
-    with writing(_MUXERS.get(format, format)) as writer:
-        write_sound(add_sound(writer, form), frames, writer)
-    return writer.content
-
-
-def _samples(sound: Any, sample_rate: int | None) -> tuple[np.ndarray[Any, Any], int]:
-    """Give samples as float32, int16 or int32 of shape (channels, n), and their rate in Hz."""
-    if hasattr(sound, "get_array_of_samples"):  # pydub's, whose samples are integers of 8, 16 or 32 bits
-        samples = np.array(sound.get_array_of_samples()).reshape(-1, sound.channels)
-        sound, sample_rate = (
-            (samples.astype(np.int16) << 8 if samples.itemsize == 1 else samples),
-            sound.frame_rate,
-        )
-    elif isinstance(sound, tuple):
-        sound, sample_rate = sound
-    if sample_rate is None:
-        raise MediaError("has no sample rate: declare one for the output, or give (samples, rate)")
-    if not 1 <= sample_rate <= FASTEST_SAMPLING:
-        raise MediaError(f"its sample rate of {sample_rate} Hz is not between 1 and {FASTEST_SAMPLING} Hz")
-    if hasattr(sound, "detach"):  # torch's, from any device and of any type
-        sound = sound.detach().cpu()
-        sound = (sound.float() if sound.is_floating_point() else sound).numpy()
-    samples = np.atleast_2d(np.asarray(sound))
-    if samples.ndim != 2 or not samples.size:
-        raise MediaError(f"is an array of shape {samples.shape}: expected samples, or channels and samples")
-    samples = samples.T if samples.shape[0] > samples.shape[1] else samples
-    if samples.shape[0] > MOST_CHANNELS:
-        raise MediaError(
-            f"its number of channels of {samples.shape[0]} is too high: at most {MOST_CHANNELS} allowed"
-        )
-    if samples.dtype.name in ("int16", "int32"):
-        return samples, int(sample_rate)
-    if samples.dtype.kind != "f":
-        raise MediaError(f"is an array of {samples.dtype}: expected floats between -1 and 1, int16 or int32")
-    samples = samples.astype(np.float32)
-    loudest = float(np.abs(samples).max())
-    if not loudest <= _LOUDEST:  # NaN is not, either
-        raise MediaError(f"holds samples of {loudest:g}: expected floats between -1 and 1")
-    return samples, int(sample_rate)
-
-
-def _choice(word: str | None) -> Choice:
-    return Choice(supported=(word,), auto_convert=True) if word else Choice()
-
-
-def _range(number: int | None) -> Range:
-    return Range(supported=(number,), auto_convert=True) if number is not None else Range()

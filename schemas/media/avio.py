@@ -59,17 +59,19 @@ def in_memory(file: MediaFile) -> Iterator[int]:
         os.close(descriptor)
 
 
-def input_options(file: MediaFile, descriptor: int, pictures: bool = False) -> dict[str, str]:
-    """Give FFmpeg's options for reading a file from its beginning.
+@contextmanager
+def input_options(file: MediaFile, descriptor: int, pictures: bool = False) -> Iterator[dict[str, str]]:
+    """Give FFmpeg's options for opening a file within the block.
 
     Args:
         file: the file.
         descriptor: where it lies.
         pictures: whether pictures may be decoded, too.
     """
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    # FFmpeg makes a copy of the descriptor; this one has a position of its own.
+    own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     options = {
-        "fd": str(descriptor),
+        "fd": str(own),
         "protocol_whitelist": "fd",
         "codec_whitelist": ",".join(_SOUND_DECODERS + (_PICTURE_DECODERS if pictures else ())),
         "max_streams": str(MOST_STREAMS),
@@ -77,7 +79,10 @@ def input_options(file: MediaFile, descriptor: int, pictures: bool = False) -> d
     if file.format == "wav":
         # By default all samples would be read to guess what the header says.
         options["probesize"] = "4096"
-    return options
+    try:
+        yield options
+    finally:
+        os.close(own)
 
 
 @contextmanager
@@ -92,16 +97,15 @@ def reading(file: MediaFile, descriptor: int, max_pixels: int = 0) -> Iterator[I
     Raises:
         MediaError: it is damaged; also for all that FFmpeg finds wrong within the block.
     """
-    options = input_options(file, descriptor, pictures=max_pixels > 0)
-    if max_pixels:
-        options["max_pixels"] = str(max_pixels)
-    with (
-        damage_found(),
-        av.open(
-            "fd:", "r", file.demuxer, options=options, metadata_errors="replace", timeout=LONGEST_OPENING
-        ) as container,
-    ):
-        yield container
+    with damage_found():
+        with input_options(file, descriptor, pictures=max_pixels > 0) as options:
+            if max_pixels:
+                options["max_pixels"] = str(max_pixels)
+            container = av.open(
+                "fd:", "r", file.demuxer, options, metadata_errors="replace", timeout=LONGEST_OPENING
+            )
+        with container:
+            yield container
 
 
 class Writer:

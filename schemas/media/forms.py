@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from schemas.media.attributes import Pair, read_pair, read_word
-from schemas.media.rules import COLOR_WORDS, STORABLE
+from schemas.media.rules import (
+    AUDIO_CODEC_WORDS,
+    AUDIO_FORMAT_WORDS,
+    COLOR_WORDS,
+    STORABLE,
+    VIDEO_CODEC_WORDS,
+    VIDEO_FORMAT_WORDS,
+)
 from schemas.tables import Table
 
 IMAGE_FORMATS = {"jpeg": "jpeg", "jpg": "jpeg", "png": "png", "webp": "webp", "gif": "gif"}
@@ -46,6 +53,72 @@ class ImageForm:
         if form.format and form.color_space and form.color_space not in STORABLE[form.format]:
             table.report("color_space", f"cannot be stored as {form.format}")
         return form
+
+
+@dataclass(frozen=True)
+class AudioForm:
+    """How a sound is written.
+
+    Attributes:
+        format: of the values of `AUDIO_FORMAT_WORDS`; None: that of the file which the model gives, else WAV.
+        audio_codec: of the values of `AUDIO_CODEC_WORDS`; None: the usual one of the format.
+        sample_rate: in Hz, also of samples that come without a rate; None: that of the sound.
+        channels: their number; None: those of the sound.
+        sample_bit_depth: bits of a sample, where the codec has any; None: 16, or what a file has.
+        audio_bit_rate: in bit/s, where the codec compresses with loss; None: the codec's own.
+    """
+
+    format: str | None = None
+    audio_codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    sample_bit_depth: int | None = None
+    audio_bit_rate: int | None = None
+
+    @classmethod
+    def read(cls, table: Table) -> AudioForm:
+        """Read an output's table; the common keys are left to the caller."""
+        return cls(
+            format=_read_word(table, "format", AUDIO_FORMAT_WORDS),
+            audio_codec=_read_word(table, "audio_codec", AUDIO_CODEC_WORDS),
+            sample_rate=table.integer("sample_rate", at_least=1),
+            channels=table.integer("channels", at_least=1),
+            sample_bit_depth=table.integer("sample_bit_depth", at_least=1),
+            audio_bit_rate=table.integer("audio_bit_rate", at_least=1),
+        )
+
+
+@dataclass(frozen=True)
+class VideoForm:
+    """How a video is written; its sound as `AudioForm` says.
+
+    Attributes:
+        format: of the values of `VIDEO_FORMAT_WORDS`; None: that of the file which the model gives, else MP4.
+        video_codec: of the values of `VIDEO_CODEC_WORDS`; None: the usual one of the format.
+        size: width and height, in pixels, that larger frames are shrunk into; None: they are left alone.
+        frame_rate: frames in a second, also of frames that come without a rate; None: that of the video.
+        video_bit_rate: in bit/s; None: what a good quality takes.
+        sample_rate: of samples that come without a rate, in Hz.
+    """
+
+    format: str | None = None
+    video_codec: str | None = None
+    size: Pair | None = None
+    frame_rate: float | None = None
+    video_bit_rate: int | None = None
+    sample_rate: int | None = None
+
+    @classmethod
+    def read(cls, table: Table) -> VideoForm:
+        """Read an output's table; the common keys are left to the caller."""
+        return cls(
+            format=_read_word(table, "format", VIDEO_FORMAT_WORDS),
+            video_codec=_read_word(table, "video_codec", VIDEO_CODEC_WORDS),
+            size=read_pair(table, "size", table.take("size")),
+            frame_rate=table.number("frame_rate", above=0),
+            video_bit_rate=table.integer("video_bit_rate", at_least=1),
+            sample_rate=table.integer("sample_rate", at_least=1),
+        )
 
 
 def _read_word(table: Table, key: str, known: Mapping[str, str]) -> str | None:

@@ -10,13 +10,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from schemas.media import pixels
+from schemas.media.arrays import as_pixels
 from schemas.media.attributes import Choice, Range, Size
 from schemas.media.errors import MediaError
 from schemas.media.forms import ImageForm
 from schemas.media.image import convert, probe
 from schemas.media.limits import MediaLimits
 from schemas.media.rules import STORABLE, ImageRules
-from schemas.media.source import data_url
+from schemas.media.source import data_url, read_file
 from schemas.values import type_name
 
 FORMAT = "png"
@@ -41,27 +42,13 @@ def image_url(value: Any, form: ImageForm) -> str:
     Raises:
         MediaError: it is nothing of these, or cannot be stored in the format.
     """
-    file = _file(value)
+    file = read_file(value)
     if file is None:
         image = _copy(value) if isinstance(value, Image.Image) else _from_array(value)
         data = _encoded(image, form)
     else:
         data = convert(file, _rules(form))
     return data_url(data, f"image/{probe(data).format}")
-
-
-def _file(value: Any) -> bytes | None:
-    """Give the bytes of a value that is a file; None: it is none."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if not callable(getattr(value, "read", None)):
-        return None
-    try:
-        if value.seekable():
-            value.seek(0)  # what has just been written stands at its end
-        return bytes(value.read())
-    except Exception as error:  # foreign code: whatever it raises means the same here
-        raise MediaError(f"cannot be read: {error}") from error
 
 
 def _copy(image: Image.Image) -> Image.Image:
@@ -88,20 +75,7 @@ def _from_array(value: Any) -> Image.Image:
     if not hasattr(value, "__array__"):
         wanted = "an image of Pillow, an array, bytes, a file or a string (a data URL)"
         raise MediaError(f"must be {wanted}, not {type_name(value)}")
-    import numpy
-
-    array = numpy.asarray(value)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if 0 in array.shape or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise MediaError(f"is an array of shape {array.shape}: an image has HxW, HxWx3 or HxWx4")
-    if array.dtype.kind == "f":
-        if not numpy.isfinite(array).all():
-            raise MediaError("is an array that holds NaN or infinity")
-        array = numpy.rint(array.astype("float32").clip(0, 1) * 255).astype("uint8")
-    if array.dtype != numpy.uint8:
-        raise MediaError(f"is an array of {array.dtype}: it must be uint8, or floats from 0 to 1")
-    return Image.fromarray(numpy.ascontiguousarray(array))
+    return Image.fromarray(as_pixels(value))
 
 
 def _encoded(image: Image.Image, form: ImageForm) -> bytes:

@@ -16,7 +16,7 @@ from av.error import BlockingIOError, EOFError
 from av.filter import Graph
 from av.filter.context import FilterContext
 
-from schemas.media.avio import SOUND_CODECS, WAV_CODECS, Writer, input_options
+from schemas.media.avio import SOUND_CODECS, WAV_CODECS, Writer, input_options, writing
 from schemas.media.containers import FASTEST_SAMPLING, MOST_CHANNELS, MediaFile
 from schemas.media.errors import MediaError
 
@@ -145,7 +145,11 @@ def thousands(bit_rate: float) -> int:
 
 
 def sound_of_file(
-    file: MediaFile, descriptor: int, stream: int, form: SoundForm | None = None, *, in_time: bool = False
+    file: MediaFile,
+    descriptor: int,
+    stream: int,
+    form: SoundForm | None = None,
+    start: float | None = None,
 ) -> Iterator[AudioFrame]:
     """Decode one stream of a file.
 
@@ -154,20 +158,21 @@ def sound_of_file(
         descriptor: where it lies.
         stream: index of the stream.
         form: what the samples become; None: they stay what they are.
-        in_time: whether gaps are filled with silence, so that the sound stays with its pictures.
+        start: time in the file, in s, at which the sound shall begin: it stays with its pictures, and gaps
+            are filled with silence. None: it begins with its first sample.
     """
-    options = input_options(file, descriptor)
     graph = Graph()
     graph.threads = 1
-    source = graph.add(
-        "amovie",
-        filename="fd:",
-        format_name=file.demuxer,
-        stream_index=str(stream),
-        dec_threads="1",
-        format_opts=":".join(f"{key}={value}" for key, value in options.items()),
-    )
-    _complete(graph, source, form, in_time)
+    with input_options(file, descriptor) as options:
+        source = graph.add(
+            "amovie",
+            filename="fd:",
+            format_name=file.demuxer,
+            stream_index=str(stream),
+            dec_threads="1",
+            format_opts=":".join(f"{key}={value}" for key, value in options.items()),
+        )
+    _complete(graph, source, form, start)
     while True:
         try:
             yield graph.pull()  # type: ignore[misc]
@@ -197,14 +202,11 @@ def sound_of_array(samples: np.ndarray[Any, Any], rate: int, form: SoundForm) ->
     yield from _pushed(graph, None)
 
 
-def write_sound(stream: AudioStream, frames: Iterator[AudioFrame], writer: Writer) -> int:
-    """Encode sound; gives how many samples of each channel it has."""
-    samples = 0
+def write_sound(stream: AudioStream, frames: Iterator[AudioFrame], writer: Writer) -> None:
+    """Encode sound to its end."""
     for frame in frames:
-        samples += frame.samples
         writer.mux(stream.encode(frame))
     writer.mux(stream.encode(None))
-    return samples
 
 
 def add_sound(writer: Writer, form: SoundForm) -> AudioStream:
@@ -220,11 +222,29 @@ def add_sound(writer: Writer, form: SoundForm) -> AudioStream:
     return stream
 
 
-def _complete(graph: Graph, source: FilterContext, form: SoundForm | None, in_time: bool = False) -> None:
+def written(muxer: str, form: SoundForm, frames: Iterator[AudioFrame]) -> bytes:
+    """Give a file that holds nothing but sound.
+
+    Args:
+        muxer: FFmpeg's name of the format.
+        form: what its samples have become.
+        frames: of this form.
+    """
+    with writing(muxer) as writer:
+        write_sound(add_sound(writer, form), frames, writer)
+    return writer.content
+
+
+def _complete(
+    graph: Graph, source: FilterContext, form: SoundForm | None, start: float | None = None
+) -> None:
     nodes = [source]
     if form is not None:
         # By default samples that become floats may get louder than they were, up to clipping.
-        resampling = {"rematrix_maxval": "1.0", **({"async": "1", "first_pts": "0"} if in_time else {})}
+        resampling = {"rematrix_maxval": "1.0"}
+        if start is not None:
+            nodes.append(graph.add("asetpts", f"PTS-{start:.6f}/TB"))
+            resampling |= {"async": "1", "first_pts": "0"}
         nodes += [
             graph.add("aresample", **resampling),
             graph.add(

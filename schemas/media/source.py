@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from typing import Any
 
 from schemas.media.errors import MediaError
 
@@ -57,3 +58,21 @@ def _decode(text: str) -> bytes:
         raise MediaError(
             "is not valid base64: only A-Z, a-z, 0-9, + and /, padded with =, without spaces and line breaks"
         ) from None
+
+
+def read_file(value: Any) -> bytes | None:
+    """Give the bytes of a model's value that is a file; None: it is none.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    if not callable(getattr(value, "read", None)):
+        return None
+    try:
+        if value.seekable():
+            value.seek(0)  # what has just been written stands at its end
+        return bytes(value.read())
+    except Exception as error:  # foreign code: whatever it raises means the same here
+        raise MediaError(f"cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Files of sound and video, made as needed, and what is in files: by PyAV and numpy, not by the code under test."""
+"""Files of sound and video, and what is in files: by PyAV and numpy, not by the code under test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import io
 import struct
 import tempfile
 import wave
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -50,7 +53,7 @@ def sound_file(samples: np.ndarray, rate: int, muxer: str, codec: str, **options
         tempfile.NamedTemporaryFile() as out,
         av.open(out.name, "w", muxer, container_options=options) as container,
     ):
-        stream = container.add_stream(codec, rate=rate, layout=layout, options=options)
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout, options=options)
         frame = av.AudioFrame.from_ndarray(samples, "fltp", layout)
         frame.sample_rate = rate
         container.mux(stream.encode(frame))
@@ -61,7 +64,7 @@ def sound_file(samples: np.ndarray, rate: int, muxer: str, codec: str, **options
 
 def samples_of(data: bytes) -> tuple[np.ndarray, int]:
     """What is in a file of sound: floats of shape (channels, n), and the sample rate."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
         frames = [out for frame in container.decode(stream) for out in resampler.resample(frame)]
@@ -79,3 +82,65 @@ def peak(samples: np.ndarray, rate: int) -> float:
     """The loudest frequency of one channel, in Hz."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(np.argmax(spectrum) * rate / len(samples))
+
+
+def picture(number: int, size: tuple[int, int] = (160, 120)) -> np.ndarray:
+    """A frame of HxWx3: red and blue halves, and a gray corner that tells its number (0 to 25)."""
+    width, height = size
+    out = np.zeros((height, width, 3), np.uint8)
+    out[:, : width // 2], out[:, width // 2 :] = (200, 40, 40), (40, 60, 200)
+    out[: height // 4, : width // 4] = number * 10
+    return out
+
+
+def number_of(frame: np.ndarray) -> int:
+    """The number that `picture` has put into a frame."""
+    height, width = frame.shape[:2]
+    return round(frame[: height // 5, : width // 5].mean() / 10)
+
+
+def video_file(
+    frames: Iterable[np.ndarray],
+    muxer: str = "mp4",
+    codec: str = "libx264",
+    rate: float = 10,
+    times: Iterable[float] | None = None,
+    rotation: float = 0,
+    sound: np.ndarray | None = None,
+    **options: str,
+) -> bytes:
+    """A video of frames of HxWx3, at regular or at given times in s; the sound is stereo at 48 kHz."""
+    frames = list(frames)
+    with (
+        tempfile.NamedTemporaryFile() as out,
+        av.open(out.name, "w", muxer, container_options=options) as container,
+    ):
+        stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
+        stream.height, stream.width = frames[0].shape[:2]
+        if rotation:
+            stream.set_display_rotation(rotation)
+        track: Any = None
+        if sound is not None:
+            track = container.add_stream(
+                "libopus" if muxer == "webm" else "aac", rate=48_000, layout="stereo"
+            )
+        for time, frame in zip(times or (n / rate for n in range(len(frames))), frames, strict=False):
+            picture = av.VideoFrame.from_ndarray(frame, "rgb24")
+            picture.time_base = Fraction(1, 1000)
+            picture.pts = round(time * 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+        if track is not None:
+            block = av.AudioFrame.from_ndarray(sound, "fltp", "stereo")
+            block.sample_rate = 48_000
+            container.mux(track.encode(block))
+            container.mux(track.encode(None))
+        container.close()
+        return out.read()
+
+
+def frames_of(data: bytes) -> tuple[list[np.ndarray], list[float]]:
+    """The frames of a video, and their times in s."""
+    with av.open(io.BytesIO(data), "r") as container:
+        decoded = list(container.decode(video=0))
+        return [frame.to_ndarray(format="rgb24") for frame in decoded], [frame.time for frame in decoded]

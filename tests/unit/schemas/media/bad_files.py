@@ -7,7 +7,6 @@ gives each to the code in a process of its own, and prints what came of it and w
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import resource
