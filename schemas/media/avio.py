@@ -7,12 +7,14 @@ files it would need the interpreter's lock for every packet, and threads would s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.stream import Stream
 
 from schemas.media.containers import MediaFile
 from schemas.media.errors import MediaError
@@ -25,10 +27,12 @@ LARGEST_RESULT = 250_000_000
 WAV_CODECS = (
     "pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw",
 )  # fmt: skip
-SOUND_CODECS = (*WAV_CODECS, "mp3", "aac", "opus", "vorbis", "flac")
+SOUND_CODECS = ("mp3", "aac", "opus", "vorbis", "flac")
+MP4_SOUND_CODECS = ("aac", "opus", "flac")  # not MP3: FFmpeg looks for its frames in packets of any size
 PICTURE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
 """Codecs that are read, by FFmpeg's names."""
-_SOUND_DECODERS = (*SOUND_CODECS, "mp3float", "libopus")
+_SLACK = 1_000_000  # bytes
+_SOUND_DECODERS = (*WAV_CODECS, *SOUND_CODECS, "mp3float", "libopus")
 _PICTURE_DECODERS = (*PICTURE_CODECS, "libvpx", "libvpx-vp9", "libdav1d")
 
 
@@ -106,6 +110,22 @@ def reading(file: MediaFile, descriptor: int, max_pixels: int = 0) -> Iterator[I
             )
         with container:
             yield container
+
+
+def packets(container: InputContainer, streams: Sequence[Stream], file: MediaFile) -> Iterator[Packet[Any]]:
+    """Give the packets of some streams, in the order of the file.
+
+    Raises:
+        MediaError: together they are larger than the file: it says that they overlap.
+    """
+    size, most = 0, 2 * len(file.data) + _SLACK
+    for packet in container.demux(*streams):
+        size += packet.size
+        if size > most:
+            raise MediaError(
+                f"is damaged: its packets are larger than the file, which has {len(file.data)} bytes"
+            )
+        yield packet
 
 
 class Writer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -18,11 +19,15 @@ from schemas.media.errors import MediaError
 LARGEST_INDEX = 1_000_000
 """Samples (frames, packets) that an MP4 file may list: FFmpeg needs about 36 bytes for each to open it."""
 MOST_CHANNELS = 8
+MOST_HEADERS = 16
+"""Times that a WEBM or MKV file may name its table of tracks."""
 FASTEST_SAMPLING = 384_000
 """Hz."""
 
 _DEMUXERS = {"webm": "matroska", "mkv": "matroska", "mp4": "mov"}
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # of a file that was written as a stream
+_TRACKS = b"\x16\x54\xae\x6b"
+_COMPRESSION = (b"\x6d\x80", b"\x62\x40", b"\x50\x34")  # one within the other
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _WAV_BITS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64), _ALAW: (8,), _MULAW: (8,)}
 
@@ -189,6 +194,26 @@ def _read_mp4(data: bytes) -> MediaFile:
     return MediaFile(sniff(data) or "mp4", data)
 
 
+def _read_matroska(data: bytes) -> MediaFile:
+    """Refuse frames that are compressed once more: a bomb, or a prefix of megabytes for each of them."""
+    names = list(islice(_positions(data, _TRACKS), MOST_HEADERS + 1))
+    if len(names) > MOST_HEADERS:
+        raise MediaError(f"is damaged: it has more than {MOST_HEADERS} headers")
+    for position in names:
+        start = position + len(_TRACKS)
+        first = data[start] if start < len(data) else 0
+        length = 9 - first.bit_length()  # bytes of the size of this header
+        size = int.from_bytes(data[start : start + length]) - (1 << 7 * length)
+        end = start + length + max(0, size)
+        for name in _COMPRESSION:
+            start = data.find(name, start, end)
+            if start < 0:
+                break
+        else:
+            raise MediaError("holds frames that are compressed once more, which is not taken")
+    return MediaFile(sniff(data) or "webm", data)
+
+
 def _mp4_headers(data: bytes) -> Iterator[tuple[int, int]]:
     """Give start and end of everything but the media data."""
     position = 0
@@ -214,6 +239,8 @@ _READERS: dict[str, Callable[[bytes], MediaFile]] = {
     "mp3": _read_mp3,
     "flac": _read_flac,
     "ogg": _read_ogg,
+    "webm": _read_matroska,
+    "mkv": _read_matroska,
     "mp4": _read_mp4,
     "mov": _read_mp4,
 }

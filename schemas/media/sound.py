@@ -16,7 +16,7 @@ from av.error import BlockingIOError, EOFError
 from av.filter import Graph
 from av.filter.context import FilterContext
 
-from schemas.media.avio import SOUND_CODECS, WAV_CODECS, Writer, input_options, writing
+from schemas.media.avio import MP4_SOUND_CODECS, SOUND_CODECS, WAV_CODECS, Writer, input_options, writing
 from schemas.media.containers import FASTEST_SAMPLING, MOST_CHANNELS, MediaFile
 from schemas.media.errors import MediaError
 
@@ -128,7 +128,7 @@ def sound_info(stream: AudioStream, file: MediaFile) -> SoundInfo:
         raise MediaError("holds sound of an unknown codec")
     codec, rate, channels = context.codec.canonical_name, context.sample_rate, context.channels
     problems = []
-    if codec not in SOUND_CODECS or (codec in WAV_CODECS) != (file.format == "wav"):
+    if codec not in {"wav": WAV_CODECS, "mov": MP4_SOUND_CODECS}.get(file.demuxer, SOUND_CODECS):
         problems.append(f"holds sound of codec {codec}, which is not taken")
     if not 1 <= rate <= FASTEST_SAMPLING:
         problems.append(f"its sample rate of {rate} Hz is not between 1 and {FASTEST_SAMPLING} Hz")

@@ -15,7 +15,7 @@ from av.stream import Disposition
 from av.video import VideoFrame, VideoStream
 
 from schemas.media.attributes import Pair
-from schemas.media.avio import PICTURE_CODECS, damage_found, in_memory, reading
+from schemas.media.avio import PICTURE_CODECS, damage_found, in_memory, packets, reading
 from schemas.media.containers import MediaFile, inspect
 from schemas.media.errors import MediaError
 from schemas.media.limits import MediaLimits
@@ -102,14 +102,16 @@ def opened(data: bytes, limits: MediaLimits) -> Iterator[VideoSource]:
             stream, track = _streams(container)
             _check_header(container, stream, limits)
             sound = sound_info(track, file) if track else None
-            seen = _look_through(container, stream, track, limits)
+            seen = _look_through(container, stream, track, file, limits)
             codec = stream.codec_context.codec.canonical_name
             number, heard = container.streams.video.index(stream), track.index if track else -1
         with reading(file, descriptor, max_pixels) as container:
             stream = container.streams.video[number]
             frame = next(decoded(container, stream, max_pixels), None)
         if frame is None:
-            raise MediaError("is damaged: it holds no picture that can be read")
+            raise MediaError(
+                f"is damaged, or has pictures of more than {max_pixels} pixels: none can be read"
+            )
         MediaError.raise_if(_size_problems(turned(frame), limits))
         seconds = seen.end - seen.start
         if sound and not sound.bit_rate:
@@ -178,7 +180,11 @@ def _too_long(seconds: float, limits: MediaLimits) -> str:
 
 
 def _look_through(
-    container: InputContainer, stream: VideoStream, track: AudioStream | None, limits: MediaLimits
+    container: InputContainer,
+    stream: VideoStream,
+    track: AudioStream | None,
+    file: MediaFile,
+    limits: MediaLimits,
 ) -> _Seen:
     """Count what is there: headers may lie.
 
@@ -188,7 +194,7 @@ def _look_through(
     promised = (container.duration or 0) / av.time_base
     frames = size = heard = 0
     start, end, first, last = (inf, -inf) * 2
-    for packet in container.demux(*([stream, track] if track else [stream])):
+    for packet in packets(container, [stream, track] if track else [stream], file):
         ticks = packet.dts if packet.pts is None else packet.pts
         if ticks is None or not packet.size or packet.is_discard:
             continue

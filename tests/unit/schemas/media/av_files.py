@@ -110,12 +110,12 @@ def video_file(
     **options: str,
 ) -> bytes:
     """A video of frames of HxWx3, at regular or at given times in s; the sound is stereo at 48 kHz."""
-    frames = list(frames)
+    frames, options = list(frames), {"deadline": "realtime", "cpu-used": "8", **options}
     with (
         tempfile.NamedTemporaryFile() as out,
         av.open(out.name, "w", muxer, container_options=options) as container,
     ):
-        stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
+        stream: Any = container.add_stream(codec, Fraction(rate).limit_denominator(1001), options)
         stream.height, stream.width = frames[0].shape[:2]
         if rotation:
             stream.set_display_rotation(rotation)

@@ -1,27 +1,15 @@
-"""Files that lie, are damaged, or want to do harm; made as needed.
-
-    python -m tests.unit.schemas.media.bad_files audio
-
-gives each to the code in a process of its own, and prints what came of it and what it cost.
-"""
+"""Files that lie, are damaged, or want to do harm; made as needed."""
 
 from __future__ import annotations
 
-import json
 import random
-import resource
 import struct
-import sys
-import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from schemas.media import audio
-from schemas.media.errors import MediaError
-from schemas.media.rules import AudioRules
-from tests.unit.schemas.media.av_files import float_wav, riff, sound_file, tone, wav
+from tests.unit.schemas.media.av_files import float_wav, picture, riff, sound_file, tone, video_file, wav
 
 SECRET = "/etc/hostname"
 STREAMINFO = 8  # where it starts in a FLAC file
@@ -62,7 +50,8 @@ def bad_sounds() -> Iterator[tuple[str, bytes]]:
     for format, data in whole.items():
         yield f"{format} cut off", data[: len(data) * 2 // 5]
         yield f"{format} of nothing but its beginning", data[:40]
-        yield f"{format} with a body of noise", data[:300] + random.Random(2).randbytes(len(data) - 300)
+        if format != "wav":
+            yield f"{format} with a body of noise", data[:300] + random.Random(2).randbytes(len(data) - 300)
     yield "wav of hours", riff(1, 1, 8000, 8, bytes(1000), promised=0x7FFFFFF0)
     yield "wav of 0 Hz", riff(1, 1, 0, 16, bytes(1000))
     yield "wav of 4 GHz", riff(1, 1, 4_000_000_000, 16, bytes(1000))
@@ -82,10 +71,108 @@ def bad_sounds() -> Iterator[tuple[str, bytes]]:
     webm = whole["webm"]
     at = webm.index(b"\x44\x89\x88") + 3
     yield "webm of years", webm[:at] + struct.pack(">d", 1e14) + webm[at + 8 :]
+    yield "webm that packs its frames like a bomb", _stripped(webm)
     yield "webm longer than it says", webm[:at] + struct.pack(">d", 10) + webm[at + 8 :]
     yield "m4a that promises samples", promising(whole["m4a"], 100_000_000)
     yield "m4a that promises some samples", promising(whole["m4a"], 10_000_000)
+    yield "m4a whose packets overlap", _overlapping(whole["m4a"], 5000, 10_000)
     yield "m4a of many streams", many_tracks(whole["m4a"], 40)
+
+
+def bad_videos() -> Iterator[tuple[str, bytes]]:
+    frames = [picture(n) for n in range(20)]
+    sound = tone(1000, 2000, rate=48_000, seconds=2)
+    whole = {
+        "mp4": video_file(frames, sound=sound, movflags="faststart"),
+        "fragments": video_file(frames, sound=sound, movflags="frag_keyframe+empty_moov"),
+        "webm": video_file(frames, "webm", "libvpx-vp9", sound=sound),
+        "vp8": video_file(frames, "webm", "libvpx", sound=sound),
+        "mkv": video_file(frames, "matroska", "libx264", sound=sound),
+    }
+    yield from nothing_known()
+    for format, data in whole.items():
+        yield f"{format} cut off", data[: len(data) * 2 // 5]
+        yield f"{format} of nothing but its beginning", data[:100]
+        yield f"{format} with a body of noise", data[:200] + random.Random(2).randbytes(len(data) - 200)
+    yield "only sound", sound_file(tone(1000, rate=48_000), 48_000, "ipod", "aac")
+    yield "mp4 that promises frames", promising(whole["mp4"], 100_000_000)
+    yield "mp4 that promises some frames", promising(whole["mp4"], 10_000_000)
+    yield "mp4 that promises a few frames", promising(whole["mp4"], 400_000)
+    yield (
+        "fragments that promise frames",
+        _patched(whole["fragments"], b"trun", 4, b"\0\0\0\0\x7f\xff\xff\xff"),
+    )
+    yield "mp4 whose frames overlap", _overlapping(whole["mp4"], 5000, 10_000)
+    yield "mp4 of many streams", many_tracks(whole["mp4"], 40)
+    yield "mp4 of hours", _patched(whole["mp4"], b"mvhd", 16, struct.pack(">II", 1000, 50_000_000), every=(
+        (b"mdhd", 12, struct.pack(">II", 1, 50_000)), (b"stts", 8, struct.pack(">II", 20, 2500)),
+    ))  # fmt: skip
+    yield "mp4 that names another file", _elsewhere(whole["mp4"])
+    yield (
+        "mp4 that hides how large it is",
+        _patched(video_file([np.zeros((4096, 4096, 3), np.uint8)]), b"avc1", 28, struct.pack(">HH", 64, 64)),
+    )
+    hidden = _vp9_sized(video_file([picture(1, (1920, 1080))], "webm", "libvpx-vp9"), 30_000)
+    yield "webm that hides 30,000 pixels a side", hidden
+    wide, high = b"\xb0\x82" + struct.pack(">H", 1920), b"\xba\x82" + struct.pack(">H", 1080)
+    side = struct.pack(">H", 30_000)
+    yield "webm of 30,000 pixels a side", _patched(hidden, wide, 2, side, [(high, 2, side)])
+    webm = whole["webm"]
+    at = webm.index(b"\x44\x89\x88") + 3
+    yield "webm of years", webm[:at] + struct.pack(">d", 1e14) + webm[at + 8 :]
+
+
+def _vp9_sized(data: bytes, side: int) -> bytes:
+    """A video of VP9 whose first frame says it is larger than it is."""
+    at = data.index(b"\x49\x83\x42") + 3
+    bits = int.from_bytes(data[at : at + 5])
+    bits = bits >> 36 << 36 | (side - 1) << 20 | (side - 1) << 4 | bits & 0xF
+    return data[:at] + bits.to_bytes(5) + data[at + 5 :]
+
+
+def _patched(
+    data: bytes, name: bytes, offset: int, patch: bytes, every: Iterable[tuple[bytes, int, bytes]] = ()
+) -> bytes:
+    """Put bytes behind a name, and behind each occurrence of other names."""
+    out = bytearray(data)
+    for word, at, new in ((name, offset, patch), *every):
+        position = out.find(word)
+        while position >= 0:
+            out[position + at : position + at + len(new)] = new
+            position = out.find(word, position + 4)
+    return bytes(out)
+
+
+def _elsewhere(data: bytes) -> bytes:
+    """An MP4 file whose samples are said to lie in another file."""
+    entry = _box(b"url ", bytes(4) + f"file://{SECRET}".encode() + b"\0")
+    return _replaced(data, b"dref", struct.pack(">II", 0, 1) + entry)
+
+
+def _overlapping(data: bytes, count: int, size: int) -> bytes:
+    """An MP4 file whose first track has packets that all lie at one place."""
+    at = data.index(b"mdat") + 4
+    data = _replaced(data, b"stts", struct.pack(">IIII", 0, 1, count, 512))
+    data = _replaced(data, b"stsc", struct.pack(">IIIII", 0, 1, 1, 1, 1))
+    data = _replaced(data, b"stsz", struct.pack(">III", 0, size, count))
+    return _replaced(data, b"stco", struct.pack(">II", 0, count) + struct.pack(">I", at) * count)
+
+
+def _box(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + name + content
+
+
+def _replaced(data: bytes, name: bytes, content: bytes) -> bytes:
+    """An MP4 file, whose header stands first, with another content of the first box of this name."""
+    out = bytearray(data)
+    start = data.index(name) - 4
+    (size,) = struct.unpack_from(">I", data, start)
+    box = _box(name, content)
+    for parent in (b"moov", b"trak", b"mdia", b"minf", b"dinf" if name == b"dref" else b"stbl"):
+        at = data.index(parent) - 4
+        out[at : at + 4] = struct.pack(">I", struct.unpack_from(">I", out, at)[0] + len(box) - size)
+    out[start : start + size] = box
+    return bytes(out)
 
 
 def promising(data: bytes, count: int) -> bytes:
@@ -118,6 +205,21 @@ def _flac_length(data: bytearray, samples: int) -> bytes:
     return bytes(data)
 
 
+def _stripped(data: bytes) -> bytes:
+    """A WEBM file that says that 100 kB were taken off the beginning of each of its frames."""
+
+    def element(name: str, content: bytes) -> bytes:
+        return bytes.fromhex(name) + (len(content) | 1 << 56).to_bytes(8) + content
+
+    compression = element("5034", element("4254", b"\x03") + element("4255", bytes(100_000)))
+    tracks = data.rindex(b"\x16\x54\xae\x6b")
+    entry, end = tracks + 5, tracks + 5 + (data[tracks + 4] & 0x7F)
+    track = element("ae", element("6d80", element("6240", compression)) + data[entry + 9 : end])
+    segment = data.index(b"\x18\x53\x80\x67") + 4
+    head = data[:segment] + b"\x01" + b"\xff" * 7 + element("ec", bytes(tracks - segment - 17))  # of any size
+    return head + element("1654ae6b", track) + data[end:]
+
+
 def _tag_bomb() -> bytes:
     size = 250_000_000
     packer = zlib.compressobj()
@@ -128,26 +230,3 @@ def _tag_bomb() -> bytes:
     synchsafe = lambda n: bytes(n >> shift & 0x7F for shift in (21, 14, 7, 0))  # noqa: E731
     frame = b"TXXX" + synchsafe(len(packed) + 4) + b"\0\x09" + synchsafe(size) + packed
     return b"ID3\x04\0\0" + synchsafe(len(frame)) + frame
-
-
-def main(kind: str) -> None:
-    """Print a line of JSON for each file."""
-    cases = list({"audio": bad_sounds}[kind]())
-    convert = {"audio": lambda data: audio.convert(data, AudioRules())}[kind]
-    convert(wav(tone(1000)))  # what is loaded at first use
-    for name, data in cases:
-        start, problems = time.monotonic(), None
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        try:
-            convert(data)
-        except MediaError as error:
-            problems = error.problems
-        seconds = time.monotonic() - start
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        told = {"name": name, "problems": problems, "seconds": seconds, "grown_mb": (after - before) / 1024,
-                "mb": after / 1024}  # fmt: skip
-        sys.stdout.write(json.dumps(told) + "\n")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
