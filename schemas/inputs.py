@@ -15,7 +15,7 @@ from schemas.errors import InputError, unknown_parameters
 from schemas.media.limits import MediaLimits
 from schemas.parameter import Parameter
 from schemas.tables import Table
-from schemas.types import NOT_YET, TYPES
+from schemas.types import TYPES
 from schemas.values import LONGEST_SHOWN, shown, type_name
 
 RESERVED_INPUTS = frozenset(
@@ -91,8 +91,6 @@ def _read_parameter(name: str, table: Table, limits: MediaLimits) -> ParameterPa
 
 
 def _no_such_type(word: str) -> str:
-    if word in NOT_YET:
-        return f'type "{word}" is not supported yet'
     near = difflib.get_close_matches(word.lower(), TYPES, n=1)
     return f'unknown type "{word}": ' + (
         f'did you mean "{near[0]}"?' if near else f"known types are {', '.join(TYPES)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from marshmallow import Schema, fields
 from schemas.errors import OutputError
 from schemas.inputs import PARAMETER_FORM, PARAMETER_KEYS, PARAMETER_NAME
 from schemas.media.errors import MediaError
-from schemas.media.forms import ImageForm
+from schemas.media.forms import FORMS, Form
 from schemas.tables import Table
 from schemas.types import TYPES
 from schemas.values import NotJson, as_json, shown, type_name
@@ -48,64 +49,87 @@ class Output(fields.Field[Any]):
 
 
 class MediaOutput(Output):
-    """A sound or a video: text, i.e. a data URL."""
+    """An image, a sound or a video, as `schemas.media.<kind>out` takes them; a data URL passes as it is."""
 
-    def encode(self, value: Any) -> Any:
-        """Check the type; see `Output.encode`."""
-        if value is not None and not isinstance(value, str):
-            raise NotJson(f"must be a string (a data URL), not {type_name(value)}")
-        return as_json(value)
+    kind: ClassVar[str]
 
-
-class MediaListOutput(Output):
-    """A list of data URLs."""
-
-    def encode(self, value: Any) -> Any:
-        """Check the type; see `Output.encode`."""
-        if value is not None and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
-            raise NotJson("must be a list of strings (data URLs)")
-        return as_json(value)
-
-
-class ImageOutput(Output):
-    """An image in one of the forms that `image_url` takes, or a data URL, which passes as it is."""
-
-    def __init__(self, form: ImageForm, **common: Any) -> None:
+    def __init__(self, form: Form, **common: Any) -> None:
         super().__init__(**common)
         self.form = form
 
     @classmethod
     def read(cls, table: Table) -> dict[str, Any]:
         """Read the keys of this type."""
-        return {"form": ImageForm.read(table)}
+        return {"form": FORMS[cls.kind].read(table)}
 
     def encode(self, value: Any) -> Any:
-        """Write the image; see `Output.encode`."""
+        """Write the file; see `Output.encode`."""
         if value is None or isinstance(value, str):
             return as_json(value)
-        from schemas.media.imageout import image_url  # now: Pillow takes time to import
+        writer = importlib.import_module(f"schemas.media.{self.kind}out")  # now: Pillow and PyAV take time
+        return writer.url(value, self.form)
 
-        return image_url(value, self.form)
 
+class MediaListOutput(MediaOutput):
+    """A list of such."""
 
-class ImageListOutput(ImageOutput):
-    """Images: a list of them, or one array of all."""
+    stacked: ClassVar[int] = -1  # axes of an array that holds all of them
 
     def encode(self, value: Any) -> Any:
-        """Write the images; see `Output.encode`."""
+        """Write the files; see `Output.encode`."""
         if value is None:
             return None
-        if not isinstance(value, list | tuple) and getattr(value, "ndim", None) != 4:
-            raise NotJson(f"must be a list of images or of strings (data URLs), not {type_name(value)}")
-        return [super(ImageListOutput, self).encode(item) for item in value]
+        if not isinstance(value, list | tuple) and getattr(value, "ndim", None) != self.stacked:
+            raise NotJson(f"must be a list of {self.kind}s or of strings (data URLs), not {type_name(value)}")
+        return [super(MediaListOutput, self).encode(item) for item in value]
+
+
+class ImageOutput(MediaOutput):
+    """An image."""
+
+    kind = "image"
+
+
+class ImageListOutput(MediaListOutput):
+    """Images: a list of them, or one array of all."""
+
+    kind = "image"
+    stacked = 4
+
+
+class AudioOutput(MediaOutput):
+    """A sound."""
+
+    kind = "audio"
+
+
+class AudioListOutput(MediaListOutput):
+    """Sounds."""
+
+    kind = "audio"
+
+
+class VideoOutput(MediaOutput):
+    """A video."""
+
+    kind = "video"
+
+
+class VideoListOutput(MediaListOutput):
+    """Videos: a list of them, or one array of the frames of all."""
+
+    kind = "video"
+    stacked = 5
 
 
 OUTPUT_TYPES: Mapping[str, type[Output]] = {
     **dict.fromkeys(TYPES, Output),
-    **dict.fromkeys(("audio", "video"), MediaOutput),
-    **dict.fromkeys(("audio_list", "video_list"), MediaListOutput),
     "image": ImageOutput,
     "image_list": ImageListOutput,
+    "audio": AudioOutput,
+    "audio_list": AudioListOutput,
+    "video": VideoOutput,
+    "video_list": VideoListOutput,
 }
 """The types of outputs, by their names in endpoint files."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from schemas.chat import ChatContext, TextContext
 from schemas.fields import Boolean, Json, Selection, Text
-from schemas.mediafields import Image, ImageList
+from schemas.mediafields import Audio, AudioList, Image, ImageList, Video, VideoList
 from schemas.numbers import Float, Integer
 from schemas.parameter import Parameter
 
@@ -22,8 +22,10 @@ TYPES: Mapping[str, type[Parameter]] = {
     "json": Json,
     "image": Image,
     "image_list": ImageList,
+    "audio": Audio,
+    "audio_list": AudioList,
+    "video": Video,
+    "video_list": VideoList,
     "chat_context": ChatContext,
     "text_context": TextContext,
 }
-NOT_YET = frozenset({"audio", "audio_list", "video", "video_list"})
-"""Types that are known and cannot be served yet."""

@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from schemas.media.avio import damage_found, in_memory, packets, reading
-from schemas.media.containers import MediaFile, inspect
+from schemas.media.containers import MediaFile, inspect, sniff
 from schemas.media.errors import MediaError
 from schemas.media.limits import MediaLimits
 from schemas.media.rules import AudioRules, check_format
@@ -66,6 +66,12 @@ def probe(data: bytes, limits: MediaLimits | None = None) -> AudioInfo:
         return source.info
 
 
+def format_of(data: bytes) -> str | None:
+    """Tell the format of a sound by its first bytes; None: it is of none that is known here."""
+    found = sniff(data)
+    return "m4a" if found in ("mp4", "mov") else found
+
+
 def convert(data: bytes, rules: AudioRules) -> bytes:
     """Give a file of sound as the model takes it.
 
@@ -111,8 +117,7 @@ class _Source:
 def _opened(data: bytes, limits: MediaLimits) -> Iterator[_Source]:
     """Check the header of a file; what FFmpeg finds wrong within the block is a MediaError."""
     file = inspect(data)
-    format = {"mp4": "m4a", "mov": "m4a"}.get(file.format, file.format)
-    problems: list[str] = []
+    format, problems = str(format_of(data)), list[str]()
     check_format(format, limits.audio_formats, problems)
     MediaError.raise_if(problems)
     with in_memory(file) as descriptor, damage_found():

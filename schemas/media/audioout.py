@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from schemas.media.attributes import Choice, Range
-from schemas.media.audio import MUXERS, WRITTEN, convert, probe
+from schemas.media.audio import MUXERS, WRITTEN, convert, format_of
 from schemas.media.avio import damage_found
 from schemas.media.containers import FASTEST_SAMPLING, MOST_CHANNELS
 from schemas.media.errors import MediaError
@@ -28,10 +28,10 @@ Samples = np.ndarray[Any, np.dtype[Any]]
 _NO_LIMITS = MediaLimits(max_bytes=sys.maxsize, max_seconds=sys.maxsize)
 
 
-def audio_url(value: Any, form: AudioForm) -> str:
+def url(value: Any, form: AudioForm) -> str:
     """Give a sound as a data URL; see `encode`."""
     data = encode(value, form)
-    return data_url(data, f"audio/{probe(data, _NO_LIMITS).format}")
+    return data_url(data, f"audio/{format_of(data)}")
 
 
 def encode(value: Any, form: AudioForm) -> bytes:

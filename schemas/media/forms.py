@@ -121,6 +121,11 @@ class VideoForm:
         )
 
 
+Form = ImageForm | AudioForm | VideoForm
+FORMS: Mapping[str, type[Form]] = {"image": ImageForm, "audio": AudioForm, "video": VideoForm}
+"""Kind -> its form; the module `schemas.media.<kind>out` has its `url`."""
+
+
 def _read_word(table: Table, key: str, known: Mapping[str, str]) -> str | None:
     word = table.take(key)
     return None if word is None else read_word(table, key, word, known)

@@ -83,6 +83,11 @@ def probe(data: bytes, max_frames: int = 1 << 30) -> ImageInfo:
         return _describe(image, data, max_frames)
 
 
+def format_of(data: bytes) -> str | None:
+    """Tell the format of an image by its first bytes; None: it is of none that is known here."""
+    return scan.image_format(data)
+
+
 def convert(data: bytes, rules: ImageRules) -> bytes:
     """Give an image as the rules want it; byte for byte as it came, if it is so already.
 

@@ -14,7 +14,7 @@ from schemas.media.arrays import as_pixels
 from schemas.media.attributes import Choice, Range, Size
 from schemas.media.errors import MediaError
 from schemas.media.forms import ImageForm
-from schemas.media.image import convert, probe
+from schemas.media.image import convert, format_of
 from schemas.media.limits import MediaLimits
 from schemas.media.rules import STORABLE, ImageRules
 from schemas.media.source import data_url, read_file
@@ -31,7 +31,7 @@ _NO_LIMITS = MediaLimits(
 )
 
 
-def image_url(value: Any, form: ImageForm) -> str:
+def url(value: Any, form: ImageForm) -> str:
     """Give an image as a data URL.
 
     Args:
@@ -48,7 +48,7 @@ def image_url(value: Any, form: ImageForm) -> str:
         data = _encoded(image, form)
     else:
         data = convert(file, _rules(form))
-    return data_url(data, f"image/{probe(data).format}")
+    return data_url(data, f"image/{format_of(data)}")
 
 
 def _copy(image: Image.Image) -> Image.Image:

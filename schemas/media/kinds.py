@@ -10,7 +10,7 @@ from schemas.media.source import data_url, read_source
 
 Rules = ImageRules | AudioRules | VideoRules
 RULES: Mapping[str, type[Rules]] = {"image": ImageRules, "audio": AudioRules, "video": VideoRules}
-"""Kind -> its rules; the module `schemas.media.<kind>` has its `probe` and `convert`."""
+"""Kind -> its rules; the module `schemas.media.<kind>` has its `convert` and `format_of`."""
 
 
 def fitted(value: str | bytes, kind: str, rules: Rules) -> str:
@@ -30,7 +30,7 @@ def fitted(value: str | bytes, kind: str, rules: Rules) -> str:
     codec = importlib.import_module(f"schemas.media.{kind}")  # now: Pillow and PyAV take time to import
     source = read_source(value, rules.limits.max_bytes)
     data = codec.convert(source, rules)
-    media_type = f"{kind}/{codec.probe(data).format}"
+    media_type = f"{kind}/{codec.format_of(data)}"
     if data is source and isinstance(value, str) and value.startswith(f"data:{media_type};base64,"):
         return value
     return data_url(data, media_type)

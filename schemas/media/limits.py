@@ -8,7 +8,7 @@ from schemas.tables import Table
 
 IMAGE_FORMATS = ("jpeg", "png", "webp", "gif", "bmp", "tiff")
 AUDIO_FORMATS = ("wav", "mp3", "ogg", "flac", "m4a", "webm")
-VIDEO_FORMATS = ("mp4", "webm", "mov", "mkv", "avi")
+VIDEO_FORMATS = ("mp4", "webm", "mov", "mkv")
 
 
 @dataclass(frozen=True)

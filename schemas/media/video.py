@@ -10,6 +10,7 @@ from av.audio import AudioFrame
 from av.video import VideoFrame
 
 from schemas.media.avio import reading, writing
+from schemas.media.containers import sniff
 from schemas.media.errors import MediaError
 from schemas.media.limits import MediaLimits
 from schemas.media.pictures import PictureForm, add_pictures, decoded, in_colors_of, paced, shaped
@@ -34,6 +35,11 @@ def probe(data: bytes, limits: MediaLimits | None = None) -> VideoInfo:
     """
     with opened(data, limits or MediaLimits()) as source:
         return source.info
+
+
+def format_of(data: bytes) -> str | None:
+    """Tell the format of a video by its first bytes; None: it is of none that is known here."""
+    return sniff(data)
 
 
 def convert(data: bytes, rules: VideoRules) -> bytes:

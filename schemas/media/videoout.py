@@ -24,7 +24,7 @@ from schemas.media.rules import VideoRules
 from schemas.media.sound import SoundInfo, sound_of_array
 from schemas.media.soundplan import plan_sound
 from schemas.media.source import data_url, read_file
-from schemas.media.video import SOUNDS, VideoPlan, convert, plan_pictures, probe, written
+from schemas.media.video import SOUNDS, VideoPlan, convert, format_of, plan_pictures, written
 from schemas.media.videoinfo import VideoInfo
 from schemas.values import shown, type_name
 
@@ -42,10 +42,10 @@ _NO_LIMITS = MediaLimits(
 )
 
 
-def video_url(value: Any, form: VideoForm) -> str:
+def url(value: Any, form: VideoForm) -> str:
     """Give a video as a data URL; see `encode`."""
     data = encode(value, form)
-    return data_url(data, f"video/{probe(data, _NO_LIMITS).format}")
+    return data_url(data, f"video/{format_of(data)}")
 
 
 def encode(value: Any, form: VideoForm) -> bytes:

@@ -366,12 +366,6 @@ def test_a_contradiction_in_a_parameter_is_an_error(tmp_path: Path, key: str, ru
     assert [problem[:2] for problem in problems_of(tmp_path, text)] == [("INPUTS.x", key)]
 
 
-@pytest.mark.parametrize("word", ["audio", "audio_list", "video", "video_list"])
-def test_a_type_that_comes_later_is_an_error_that_says_so(tmp_path: Path, word: str) -> None:
-    text = SMALLEST + f'[INPUTS]\nx = {{ type = "{word}", size = {{ maximum = [8, 8] }} }}\n'
-    assert problems_of(tmp_path, text) == [("INPUTS.x", "type", f'type "{word}" is not supported yet')]
-
-
 @pytest.mark.parametrize(
     "name", ["key", "client_session_auth_key", "wait_for_result", "job_id", '"a b"', '"{}"']
 )
