@@ -22,7 +22,17 @@ IMAGE_FORMAT_WORDS = _words(*IMAGE_FORMATS, jpg="jpeg", tif="tiff")
 AUDIO_FORMAT_WORDS = _words(*AUDIO_FORMATS, mpeg="mp3", opus="ogg", mp4="m4a", aac="m4a")
 VIDEO_FORMAT_WORDS = _words(*VIDEO_FORMATS, matroska="mkv", quicktime="mov")
 AUDIO_CODEC_WORDS = _words(
-    "pcm_u8", "pcm_s16le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "mp3", "aac", "opus", "vorbis", "flac"
+    "pcm_u8",
+    "pcm_s16le",
+    "pcm_s24le",
+    "pcm_s32le",
+    "pcm_f32le",
+    "pcm_f64le",
+    "mp3",
+    "aac",
+    "opus",
+    "vorbis",
+    "flac",
 )
 VIDEO_CODEC_WORDS = _words("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", h265="hevc", avc="h264")
 COLOR_WORDS = _words(
@@ -129,7 +139,6 @@ class VideoRules:
     Attributes:
         format: of `VIDEO_FORMATS`.
         video_codec: of the values of `VIDEO_CODEC_WORDS`.
-        color_space: of the values of `COLOR_WORDS`.
         size: of the upright picture.
         resize_method: of `RESIZE_METHODS`, where a new size has another ratio.
         frame_rate: in 1/s.
@@ -144,7 +153,6 @@ class VideoRules:
 
     format: Choice = Choice()
     video_codec: Choice = Choice()
-    color_space: Choice = Choice()
     size: Size = Size()
     resize_method: str = "scale"
     frame_rate: Range = Range()
@@ -160,11 +168,12 @@ class VideoRules:
     def read(cls, table: Table, limits: MediaLimits) -> VideoRules:
         """Read a parameter's table; the common keys of parameters are left to the caller."""
         auto_convert = table.flag("auto_convert")
-        table.ignore("sample_bit_depth")  # AIME's; the codecs in videos have no choice of it
+        # AIME's words, about what the codecs of videos have no choice of.
+        Choice.read(table.table("color_space"), COLOR_WORDS)
+        table.ignore("sample_bit_depth")
         return cls(
             format=Choice.read(table.table("format"), VIDEO_FORMAT_WORDS, auto_convert),
             video_codec=Choice.read(table.table("video_codec"), VIDEO_CODEC_WORDS, auto_convert),
-            color_space=Choice.read(table.table("color_space"), COLOR_WORDS, auto_convert),
             size=Size.read(table.table("size"), auto_convert),
             resize_method=_read_resize_method(table),
             frame_rate=Range.read(table.table("frame_rate"), auto_convert, whole=False),

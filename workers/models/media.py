@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy
     from PIL.Image import Image
 
 
@@ -43,3 +44,26 @@ def open_image(value: str) -> Image:
     with Image.open(io.BytesIO(media_bytes(value))) as image:
         image.load()
         return image
+
+
+def open_sound(value: str) -> tuple[numpy.ndarray, int]:
+    """Give an audio input as samples.
+
+    Args:
+        value: a data URL.
+
+    Returns:
+        Floats (float32) between -1 and 1 of shape (channels, samples), and the sample rate in Hz.
+
+    Raises:
+        ValueError: it is none.
+    """
+    import av
+    import numpy
+
+    planar = av.AudioResampler(format="fltp")
+    with av.open(io.BytesIO(media_bytes(value)), "r") as file:
+        rate = file.streams.audio[0].rate
+        frames = [part.to_ndarray() for frame in file.decode(audio=0) for part in planar.resample(frame)]
+        frames += [part.to_ndarray() for part in planar.resample(None)]
+    return numpy.concatenate(frames, axis=1), rate
