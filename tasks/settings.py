@@ -236,7 +236,7 @@ class _Reader:
 
     def _words(self, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
         words = tuple(word for word in self._text(name, ":".join(known)).lower().split(":") if word)
-        for word in words:
+        for word in words or ("",):
             if word not in known:
                 self.problems.append(f"{name}: {word!r} is none of {', '.join(known)}")
         return words

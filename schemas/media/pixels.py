@@ -87,7 +87,7 @@ def in_space(image: Image.Image, space: str) -> Image.Image:
     """Give an image that `smooth` gave in a color space; what was transparent is white where none can be."""
     mode = MODES[space]
     if image.mode in ("LA", "RGBA") and mode not in ("LA", "RGBA", "P"):
-        image = image.convert("RGBA")
+        image = _converted(image, "RGBA")
         ground = Image.new("RGB", image.size, "white")
         ground.paste(image, mask=image.getchannel("A"))
         image = ground

@@ -103,7 +103,7 @@ class AudioRules:
         channels: their number.
         sample_bit_depth: 8, 16, 32 or 64 bits.
         audio_bit_rate: in bit/s.
-        duration: in whole seconds, rounded; what is over the maximum is cut off with `auto_convert`.
+        duration: in seconds; what is over the maximum is cut off with `auto_convert`.
         limits: of the file as it comes.
     """
 
@@ -147,7 +147,7 @@ class VideoRules:
         sample_rate: in Hz.
         channels: their number.
         audio_bit_rate: in bit/s.
-        duration: in whole seconds, rounded; what is over the maximum is cut off with `auto_convert`.
+        duration: in seconds; what is over the maximum is cut off with `auto_convert`.
         limits: of the file as it comes.
     """
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from schemas import SHIPPED, Endpoint, EndpointFileError, load_endpoints
+from schemas.media.image import probe
+from schemas.media.source import read_source
+from tests.data.hostile import picture
 
 SMALLEST = '[ENDPOINT]\nname = "it"\n[WORKER]\nqueue = "q"\n'
 
@@ -139,6 +143,39 @@ def test_a_file_in_the_manner_of_aime_loads_unchanged(tmp_path: Path) -> None:
         seed = { type = "integer", default = -1, min = -1, max = 10 }
         strength = { type = "float", minimum = 0.0, maximum = 1.0, default = 0.8, auto_convert = true }
         provide_progress_images = { type = "bool", default = false }
+        text_context = { type = "text_context" }
+        [INPUTS.chat_context]
+        type = "chat_context"
+        support = ["text", "image"]
+        param.image.format = { supported = ["jpeg", "png"], default = "jpeg", auto_convert = true }
+        [INPUTS.image]
+        type = "image"
+        resize_method = "crop"
+        input_temp_file = "auto"
+        output_temp_file = "no"
+        check_conversion = true
+        format = { supported = ["JPEG", "PNG"], default = "JPEG", auto_convert = true }
+        color_space = { supported = ["yuv", "RGB"], default = "RGB", auto_convert = true }
+        [INPUTS.image.size]
+        minimum = [64, 64]
+        maximum = [128, 128]
+        align = [32, 32]
+        keep_aspect_ratio = true
+        auto_convert = true
+        [INPUTS.audio]
+        type = "audio"
+        format = { supported = ["mp3"], default = "mp3", auto_convert = true }
+        sample_rate = { minimum = 8000, maximum = 48000, default = 16000, auto_convert = true }
+        channels = { supported = [1], default = 1, auto_convert = true }
+        sample_bit_depth = { supported = [8, 16, 32, 64], default = 16 }
+        audio_bit_rate = { maximum = 320000 }
+        duration = { maximum = 60, auto_convert = true }
+        audio_codec = { supported = ["mp3"] }
+        [INPUTS.video]
+        type = "video"
+        video_bit_rate = { maximum = 8000000 }
+        video_codec = { supported = ["h264"], auto_convert = true }
+        color_space = { supported = ["yuv"], auto_convert = true }
         [OUTPUTS]
         images = { type = "image_list", format = "JPEG", color_space = "RGB" }
         error = { type = "string" }
@@ -158,6 +195,9 @@ def test_a_file_in_the_manner_of_aime_loads_unchanged(tmp_path: Path) -> None:
     assert draw.client_request_limit is None
     assert draw.provide_worker_meta_data
     assert draw.load_inputs({"prompt": "a", "strength": 7})["strength"] == 1.0
+    image = "data:image/JPEG;base64," + base64.b64encode(picture("BMP", (300, 200))).decode()
+    found = read_source(draw.load_inputs({"prompt": "a", "image": image})["image"], 10**6)
+    assert (probe(found).format, probe(found).size) == ("jpeg", (128, 64))
 
 
 def test_toml_files_are_found_directly_in_the_folder_only(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas import MediaLimits
 from tasks.errors import SettingsError
 from tasks.settings import Settings
 
@@ -114,3 +115,15 @@ def test_clients_are_not_limited_unless_a_number_is_given(tmp_path):
     settings = read(tmp_path, {"STOKER_REQUESTS_PER_MINUTE": "60", "STOKER_JOBS_AT_ONCE": "5"})
     assert (settings.requests_per_minute, settings.jobs_at_once) == (60, 5)
     assert len(problems(tmp_path, {"STOKER_REQUESTS_PER_MINUTE": "-1", "STOKER_JOBS_AT_ONCE": "many"})) == 2
+
+
+def test_limits_of_media_are_settings(tmp_path):
+    assert read(tmp_path).media_limits == MediaLimits()
+    environ = {"STOKER_IMAGE_FORMATS": "JPEG:png", "STOKER_MEDIA_MAX_PIXELS": "1000000"}
+    limits = read(tmp_path, environ, 'STOKER_VIDEO_FORMATS = ["mp4"]\n').media_limits
+    assert limits == MediaLimits(image_formats=("jpeg", "png"), video_formats=("mp4",), max_pixels=1_000_000)
+    assert problems(tmp_path, {"STOKER_AUDIO_FORMATS": "wav:midi", "STOKER_MEDIA_MAX_ITEMS": "0"}) == [
+        "STOKER_AUDIO_FORMATS: 'midi' is none of wav, mp3, ogg, flac, m4a, webm",
+        "STOKER_MEDIA_MAX_ITEMS='0' is not a whole number from 1 to 1000",
+    ]
+    assert "'' is none of" in problems(tmp_path, {"STOKER_IMAGE_FORMATS": ":"})[0]
