@@ -103,7 +103,7 @@ def convert(data: bytes, rules: ImageRules) -> bytes:
         if wanted == found and profile is None:
             _decode_all(image, found)
             return data
-        wanted = _storable(wanted, rules, pixels.is_transparent(image))
+        wanted = _storable(wanted, rules, image.has_transparency_data)
         frames, durations = [], []
         for number in range(wanted.frames):
             _decode(image, number, found, wanted.size)

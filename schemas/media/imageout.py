@@ -84,7 +84,7 @@ def _encoded(image: Image.Image, form: ImageForm) -> bytes:
         raise MediaError(f"has pixels of kind {image.mode}, which is not supported")
     format = form.format or FORMAT
     found = {name: image.info[name] for name in form.metadata if name in image.info}
-    fallbacks = pixels.FALLBACKS[0 if pixels.is_transparent(image) else 1 :]
+    fallbacks = pixels.FALLBACKS[0 if image.has_transparency_data else 1 :]
     wanted = (form.color_space,) if form.color_space else (space, *fallbacks)
     space = next(space for space in wanted if space in STORABLE[format])
     image = pixels.smooth(image)

@@ -29,11 +29,6 @@ _SRGB = ImageCms.createProfile("sRGB")
 _WORKING = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 
 
-def is_transparent(image: Image.Image) -> bool:
-    """Tell whether an image may have transparent pixels."""
-    return image.has_transparency_data
-
-
 def resized(image: Image.Image, size: Pair, method: str) -> Image.Image:
     """Give an image in another size.
 
@@ -53,7 +48,7 @@ def smooth(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if image.mode == "P" or "transparency" in image.info:
-        mode = ("LA" if image.mode in ("1", "L") else "RGBA") if is_transparent(image) else "RGB"
+        mode = ("LA" if image.mode in ("1", "L") else "RGBA") if image.has_transparency_data else "RGB"
         return image.convert(mode)
     return _converted(image, _WORKING.get(image.mode, image.mode))
 
@@ -123,11 +118,7 @@ def encode(frames: Sequence[Image.Image], format: str, durations: Sequence[float
     file = io.BytesIO()
     try:
         frames[0].save(file, format.upper(), **how)
-    except (
-        OSError,
-        ValueError,
-        SystemError,
-    ) as error:  # a WEBP of 20,000 pixels, for instance
+    except (OSError, ValueError, SystemError) as error:  # for instance, a WEBP is too wide
         raise MediaError(f"cannot be written as {format}: {error}") from error
     return file.getvalue()
 
