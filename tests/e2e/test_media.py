@@ -92,3 +92,14 @@ def test_health_is_answered_while_clients_send_large_images(api):
     # 3 and 50 ms on a machine that does nothing else; 60 and 400 ms when greenlets convert.
     assert statistics.median(times) < 0.03
     assert statistics.quantiles(times, n=100)[98] < 0.3, sorted(times)[-10:]
+
+
+def test_a_form_with_files_that_is_sent_again_is_the_same_job(http):
+    def send(size):
+        files, data = {"image": picture("PNG", size)}, {"wait_for_result": "false"}
+        return http.post("/pictures", files=files, data=data, headers={"Idempotency-Key": "k1"})
+
+    first, again, other = send((30, 20)), send((30, 20)), send((20, 30))
+    assert first.status_code == 200, first.text
+    assert again.json() == first.json()
+    assert other.json()["code"] == "idempotency_key_reused"
