@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import bootsteps
@@ -12,6 +15,9 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.tasks import Tasks
 
 from tasks.celery import VISIBILITY_TIMEOUT, dead_letter_queue
+from workers.transport import BufferedTransport
+
+logger = logging.getLogger(__name__)
 
 DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
@@ -82,6 +88,19 @@ class Consumer(CeleryConsumer):
         with warnings.catch_warnings():  # Celery announces a change of a default that we have set
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send the acks of this context in one piece, where the connection can."""
+        transport = getattr(self.connection and self.connection.connection, "transport", None)
+        if not isinstance(transport, BufferedTransport):
+            yield
+            return
+        try:
+            with transport.together():
+                yield
+        except OSError as error:  # the loop finds out by itself; what was not acked is delivered again
+            logger.warning("acks could not be sent: %r", error)
 
     def flush_events(self) -> None:
         """Send buffered events now; for a shutdown, when the hub does not turn any more."""

@@ -29,6 +29,8 @@ def build_app() -> Celery:
     except (SettingsError, EndpointFileError) as error:
         raise SystemExit(str(error)) from error
     app = create_celery(settings, endpoints)
+    if settings.broker_url.startswith("amqp://"):
+        app.conf.broker_transport = "workers.transport:Transport"
     app.stoker_settings = settings
     app.stoker_endpoints = endpoints
     setup_logging.connect(_setup_logging, weak=False)

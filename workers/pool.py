@@ -184,23 +184,27 @@ class BatchPool(BasePool):
     def _reply(self, answer: Answer | Fatal) -> None:
         """Called on the dispatcher's thread."""
         self._answers.append(answer)
-        os.eventfd_write(self._wake, 1)
+        if len(self._answers) == 1:  # else the loop is on its way
+            os.eventfd_write(self._wake, 1)
 
     def _handle_answers(self) -> None:
         try:
             os.eventfd_read(self._wake)
         except BlockingIOError:
             pass
-        while self._answers:
-            answer = self._answers.popleft()
-            if isinstance(answer, Fatal):
-                logger.critical("%s", answer.reason)
-                state.should_stop = EX_FAILURE
-            elif answer.started:
-                if request := self._requests.get(answer.delivery):
-                    request.on_accepted(self._dispatcher.host_pid, time.monotonic())
-            elif request := self._requests.pop(answer.delivery, None):
-                self._finish(request, answer)
+        with self._consumer.together():
+            while self._answers:
+                self._handle(self._answers.popleft())
+
+    def _handle(self, answer: Answer | Fatal) -> None:
+        if isinstance(answer, Fatal):
+            logger.critical("%s", answer.reason)
+            state.should_stop = EX_FAILURE
+        elif answer.started:
+            if request := self._requests.get(answer.delivery):
+                request.on_accepted(self._dispatcher.host_pid, time.monotonic())
+        elif request := self._requests.pop(answer.delivery, None):
+            self._finish(request, answer)
 
     def _finish(self, request: Request, answer: Answer) -> None:
         """Ack the message and send the event."""
