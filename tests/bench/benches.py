@@ -10,14 +10,18 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tasks.store import JobStore
 from tests.bench import bare
 from tests.bench.load import Load
 from tests.bench.media import measured, probe_health, sending
 from tests.bench.report import Case
+from tests.bench.sounds import conversions, has_ffmpeg, repeat
 from tests.bench.stack import KEY, Installation, Site, listens, site
 from tests.bench.streams import Streams
 from tests.services import Process, free_port
@@ -146,6 +150,26 @@ def media(options: Options) -> Found:
     return cases, {"clients": clients}
 
 
+def sounds(options: Options) -> Found:
+    """Sounds of ten seconds, converted in threads of one process, and by one ffmpeg process for each."""
+    if not has_ffmpeg():
+        pytest.skip("ffmpeg is not installed: there is nothing to compare with")
+    counts = options.clients or (1, 4)
+    rows = [
+        (Case(f"{name}, {count} at once, {how}"), do, count)
+        for name, conversion in conversions().items()
+        for count in counts
+        for how, do in (("here", conversion.ours), ("ffmpeg", conversion.ffmpeg))
+    ]
+    for run in range(options.runs):
+        options.say(f"run {run + 1} of {options.runs}")
+        for case, do, count in rows:
+            case.add(repeat(do, count, options.seconds))
+    cases = [case for case, _, _ in rows]
+    ratios = {ours.name: round(ours.rate / other.rate, 1) for ours, other in pairwise(cases)}
+    return cases, {"times_as_fast": {name: ratio for name, ratio in ratios.items() if name.endswith("here")}}
+
+
 def ceiling(options: Options) -> Found:
     """What the load generator itself can do, against a server that does nothing."""
     with site() as place:
@@ -194,6 +218,7 @@ BENCHES: dict[str, Callable[[Options], Found]] = {
     "embed": embed,
     "streams": streams,
     "media": media,
+    "sounds": sounds,
 }
 
 
