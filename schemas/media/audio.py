@@ -11,7 +11,7 @@ from av.audio import AudioFrame, AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from schemas.media.avio import damage_found, in_memory, packets, reading
+from schemas.media.avio import check_packets, damage_found, in_memory, reading
 from schemas.media.containers import MediaFile, inspect, sniff
 from schemas.media.errors import MediaError
 from schemas.media.limits import MediaLimits
@@ -125,9 +125,7 @@ def _opened(data: bytes, limits: MediaLimits) -> Iterator[_Source]:
             stream = _only_sound(container)
             index, seconds = stream.index, _promised(file, container, stream)
             sound = sound_info(stream, file)
-            if file.demuxer == "mov":  # whose packets may lie anywhere
-                for _ in packets(container, [stream], file):
-                    pass
+            check_packets(container, stream, file)
         longest = min(limits.max_seconds, MOST_SAMPLES / (sound.sample_rate * sound.channels))
         source = _Source(file, descriptor, index, AudioInfo(format, sound, seconds), longest)
         if not seconds:

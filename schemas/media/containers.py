@@ -43,6 +43,7 @@ class MediaFile:
         seconds: what its header promises; None: it was not read here.
         is_whole: whether all that its header promises is there, as far as that can be told here.
         tells_length: whether its header tells how long it is.
+        lists_packets: whether its header lists all packets, wherever in the file they lie.
     """
 
     format: str
@@ -51,6 +52,7 @@ class MediaFile:
     seconds: float | None = None
     is_whole: bool = True
     tells_length: bool = True
+    lists_packets: bool = False
 
     @property
     def demuxer(self) -> str:
@@ -180,18 +182,20 @@ def _read_ogg(data: bytes) -> MediaFile:
 
 def _read_mp4(data: bytes) -> MediaFile:
     """Count the samples that all tables together promise, wherever in the header they hide."""
-    samples = 0
+    samples, in_fragments = 0, False
     for start, end in _mp4_headers(data):
         header = data[start:end]
         if b"cmov" in header:
             raise MediaError("holds a compressed header, which is not taken")
-        names = {b"stsz": 12, b"stz2": 12, **({b"trun": 8} if b"tfhd" in header else {})}
+        names = {b"stsz": 12, b"stz2": 12}
+        if b"tfhd" in header:
+            in_fragments, names[b"trun"] = True, 8
         for name, offset in names.items():
             for position in _positions(header, name):
                 samples += int.from_bytes(header[position + offset : position + offset + 4])
     if samples > LARGEST_INDEX:
         raise MediaError(f"lists {samples} frames and packets: at most {LARGEST_INDEX} are allowed")
-    return MediaFile(sniff(data) or "mp4", data)
+    return MediaFile(sniff(data) or "mp4", data, lists_packets=not in_fragments)
 
 
 def _read_matroska(data: bytes) -> MediaFile:
