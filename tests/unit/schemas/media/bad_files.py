@@ -13,6 +13,41 @@ from tests.unit.schemas.media.av_files import float_wav, picture, riff, sound_fi
 
 SECRET = "/etc/hostname"
 STREAMINFO = 8  # where it starts in a FLAC file
+REASONS = {
+    "empty": "is empty",
+    "PNG": "of a known format",
+    "playlist": "of a known format",
+    "list of files": "of a known format",
+    "wav cut off": "is cut off",
+    "ogg cut off": "is cut off",
+    "mp3 cut off": "of 1.0 s that its header promises 0.4 s are there",
+    "mp4 cut off": "is cut off: of 2.0 s",
+    "webm cut off": "is cut off: of",
+    "wav of hours": "its duration of 268435.5 s is too long: at most 3600.0 s",
+    "wav of 0 Hz": "its sample rate of 0 Hz",
+    "wav of 65535 channels": "its number of channels of 65535",
+    "wav of 7 bits": "7 bits",
+    "wav of NaN": "NaN",
+    "flac of 400 hours": "too long: at most 3600.0 s",
+    "flac longer than it says": "longer than its header says",
+    "webm of years": "too long: at most 3600.0 s",
+    "webm that packs its frames like a bomb": "compressed once more",
+    "webm longer than it says": "longer than its header says",
+    "m4a that promises samples": "at most 1000000",
+    "m4a whose packets overlap": "larger than the file",
+    "m4a of many streams": "more than 16 streams",
+    "only sound": "no pictures that move",
+    "mp4 that promises frames": "at most 1000000",
+    "mp4 that promises a few frames": "at most 50000",
+    "fragments that promise frames": "at most 1000000",
+    "mp4 whose frames overlap": "larger than the file",
+    "mp4 of many streams": "more than 16 streams",
+    "mp4 of hours": "its duration of 50000.0 s is too long: at most 3600.0 s",
+    "mp4 that hides how large it is": "at most 9437184 pixels",
+    "webm that hides 30,000 pixels a side": "more than 9437184 pixels",
+    "webm of 30,000 pixels a side": "more than 9437184 pixels",
+}
+"""What a refusal must say, where a file is made to break one limit."""
 
 
 def playlists() -> Iterator[tuple[str, bytes]]:
@@ -105,7 +140,7 @@ def bad_videos() -> Iterator[tuple[str, bytes]]:
     yield "mp4 whose frames overlap", _overlapping(whole["mp4"], 5000, 10_000)
     yield "mp4 of many streams", many_tracks(whole["mp4"], 40)
     yield "mp4 of hours", _patched(whole["mp4"], b"mvhd", 16, struct.pack(">II", 1000, 50_000_000), every=(
-        (b"mdhd", 12, struct.pack(">II", 1, 50_000)), (b"stts", 8, struct.pack(">II", 20, 2500)),
+        (b"mdhd", 16, struct.pack(">II", 1, 50_000)), (b"stts", 12, struct.pack(">II", 20, 2500)),
     ))  # fmt: skip
     yield "mp4 that names another file", _elsewhere(whole["mp4"])
     yield (

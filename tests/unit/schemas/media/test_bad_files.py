@@ -93,7 +93,9 @@ def test_bad_files_are_refused_soon_and_without_much_memory(
     assert (done.returncode, done.stderr) == (0, "")
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(told) == len(list(tmp_path.iterdir()))
-    assert [case["name"] for case in told if not case["problems"]] == []
+    refusals = {case["name"]: " ".join(case["problems"] or ()) for case in told}
+    assert [name for name, text in refusals.items() if not text] == []
+    assert {n: text for n, text in refusals.items() if bad_files.REASONS.get(n, "") not in text} == {}
     assert [case for case in told if case["seconds"] > LONGEST] == []
     assert told[-1]["peak"] < LARGEST
 
