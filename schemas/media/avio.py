@@ -89,6 +89,11 @@ def input_options(file: MediaFile, descriptor: int, pictures: bool = False) -> I
         os.close(own)
 
 
+def pixel_limit(max_pixels: int) -> dict[str, str]:
+    """Give the option of decoders that limits pictures; they count the blocks around a picture, too."""
+    return {"max_pixels": str(max_pixels * 5 // 4 + 100_000)}
+
+
 @contextmanager
 def reading(file: MediaFile, descriptor: int, max_pixels: int = 0) -> Iterator[InputContainer]:
     """Open a file for its header and its packets.
@@ -104,7 +109,7 @@ def reading(file: MediaFile, descriptor: int, max_pixels: int = 0) -> Iterator[I
     with damage_found():
         with input_options(file, descriptor, pictures=max_pixels > 0) as options:
             if max_pixels:
-                options["max_pixels"] = str(max_pixels)
+                options |= pixel_limit(max_pixels)
             container = av.open(
                 "fd:", "r", file.demuxer, options, metadata_errors="replace", timeout=LONGEST_OPENING
             )

@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.video import VideoFrame, VideoStream
 
 from schemas.media.attributes import Pair, crop_box
-from schemas.media.avio import Writer
+from schemas.media.avio import Writer, pixel_limit
 from schemas.media.errors import MediaError
 
 BROKEN_ALLOWED = 10
@@ -83,11 +83,11 @@ def decoded(container: InputContainer, stream: VideoStream, max_pixels: int) -> 
         max_pixels: of one picture.
 
     Raises:
-        MediaError: too many of its frames are broken.
+        MediaError: too many of its frames are broken, or one is too large.
         av.FFmpegError: it cannot be read on.
     """
     stream.thread_count = 1
-    stream.codec_context.options = {"max_pixels": str(max_pixels)}
+    stream.codec_context.options = pixel_limit(max_pixels)
     packets = broken = 0
     for packet in container.demux(stream):
         packets += 1
@@ -100,7 +100,12 @@ def decoded(container: InputContainer, stream: VideoStream, max_pixels: int) -> 
                     f"is damaged: too many of its frames cannot be read: {error.strerror}"
                 ) from None
             continue
-        yield from frames
+        for frame in frames:
+            if frame.width * frame.height > max_pixels:
+                raise MediaError(
+                    f"has pictures of {frame.width} x {frame.height} pixels: at most {max_pixels} in all"
+                )
+            yield frame
 
 
 def paced(

@@ -107,6 +107,7 @@ def video_file(
     times: Iterable[float] | None = None,
     rotation: float = 0,
     sound: np.ndarray | None = None,
+    sound_at: float = 0,
     **options: str,
 ) -> bytes:
     """A video of frames of HxWx3, at regular or at given times in s; the sound is stereo at 48 kHz."""
@@ -132,7 +133,11 @@ def video_file(
         container.mux(stream.encode(None))
         if track is not None:
             block = av.AudioFrame.from_ndarray(sound, "fltp", "stereo")
-            block.sample_rate = 48_000
+            block.sample_rate, block.time_base, block.pts = (
+                48_000,
+                Fraction(1, 48_000),
+                round(sound_at * 48_000),
+            )
             container.mux(track.encode(block))
             container.mux(track.encode(None))
         container.close()

@@ -7,15 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from schemas.media import video, videoout
 from schemas.media.attributes import Choice, Range, Size
+from schemas.media.avio import in_memory, reading
+from schemas.media.containers import inspect
 from schemas.media.errors import MediaError
 from schemas.media.forms import VideoForm
 from schemas.media.limits import MediaLimits
+from schemas.media.pictures import decoded
 from schemas.media.rules import VideoRules
 from tests.unit.schemas.media.av_files import (
     frames_of,
@@ -178,6 +182,12 @@ def test_sound_stays_with_its_pictures() -> None:
     assert number_of(frames[10]) == 5
 
 
+def test_sound_that_begins_late_begins_late() -> None:
+    late = video_file(TWENTY, "webm", "libvpx", sound=SOUND[:, :48_000], sound_at=0.7)
+    samples, rate = samples_of(video.convert(late, to("mp4")))
+    assert np.argmax(np.abs(samples[0]) > 0.1) / rate == pytest.approx(0.7, abs=0.05)
+
+
 def test_a_video_without_sound_stays_without() -> None:
     made = video.convert(video_file(TWENTY), to("webm"))
     assert video.probe(made).sound is None
@@ -318,5 +328,29 @@ def test_limits_of_the_server_hold(film: bytes) -> None:
     ):
         with pytest.raises(MediaError, match=text):
             video.convert(film, VideoRules(limits=limits))
+    webm = video_file(TWENTY, "webm", "libvpx")  # whose header does not tell how many
+    with pytest.raises(MediaError, match="has too many frames: at most 10"):
+        video.convert(webm, VideoRules(limits=MediaLimits(max_frames=10)))
     with pytest.raises(MediaError, match="format wav is not allowed"):
         video.convert(wav(SOUND), VideoRules())
+
+
+def test_no_larger_picture_is_decoded_than_is_allowed(film: bytes) -> None:
+    file = inspect(film)
+    with in_memory(file) as descriptor:
+        with reading(file, descriptor, max_pixels=160 * 120) as container:
+            assert len(list(decoded(container, container.streams.video[0], 160 * 120))) == 20
+        too_large = pytest.raises(MediaError, match="has pictures of 160 x 120 pixels")
+        with reading(file, descriptor, max_pixels=160 * 120) as container, too_large:
+            list(decoded(container, container.streams.video[0], 160 * 120 - 1))
+
+
+def test_a_picture_far_larger_than_allowed_is_not_even_begun() -> None:
+    file = inspect(video_file([picture(1, (1280, 720))], "webm", "libvpx"))
+    with in_memory(file) as descriptor:
+        with reading(file, descriptor, max_pixels=1000) as container:
+            assert container.streams.video[0].pix_fmt is None  # nothing was decoded to find it out
+        with reading(file, descriptor, max_pixels=1280 * 720) as container:
+            stream = container.streams.video[0]
+            with pytest.raises((MediaError, av.FFmpegError), match="Invalid"):
+                list(decoded(container, stream, 1000))
