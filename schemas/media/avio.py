@@ -173,6 +173,10 @@ class Writer:
         """
         for packet in packets:
             self.container.mux_one(packet)
+        self.check_size()
+
+    def check_size(self) -> None:
+        """Refuse a file that gets too large; see `mux`."""
         if self.size > LARGEST_RESULT:
             raise MediaError(f"is too long: converted it takes more than {LARGEST_RESULT} bytes")
 
@@ -193,6 +197,7 @@ def writing(muxer: str) -> Iterator[Writer]:
         path = f"/proc/self/fd/{descriptor}"  # opened twice: its beginning moves to make room for the header
         with av.open(path, "w", muxer, container_options=options) as writer.container:
             yield writer
+        writer.check_size()
         writer.content = os.pread(descriptor, writer.size, 0)
     finally:
         os.close(descriptor)

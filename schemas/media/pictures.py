@@ -124,15 +124,20 @@ def paced(
         MediaError: more would come.
     """
     slack = 0.5 / float(max(rate, form.rate))  # times in files are rounded
-    last = most + 1 if form.seconds is None else round(form.seconds * form.rate)
+    last = most + 1 if form.seconds is None else max(1, round(form.seconds * form.rate))
     shown: VideoFrame | None = None
     number, time, gap = 0, 0.0, float(1 / rate)
     for frame in chain(frames, (None,)):
-        # The last picture is seen as long as the one before it.
-        after = time + gap if frame is None or frame.time is None else frame.time - start
-        time, gap = after, after - time if after > time else gap
+        before = time
+        time = before + gap if frame is None or frame.time is None else frame.time - start
+        if shown is not None and time > before:
+            gap = time - before  # the last picture is seen as long as the one before it
         shown = shown or frame
-        while shown is not None and number < last and number / form.rate + slack <= time:
+        while (
+            shown is not None
+            and number < last
+            and (number / form.rate + slack <= time or (frame is None and not number))
+        ):
             if number == most:
                 raise MediaError(f"has too many frames: at most {most} are allowed")
             shown.pts, shown.time_base = number, 1 / form.rate

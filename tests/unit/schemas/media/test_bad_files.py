@@ -11,7 +11,7 @@ from pathlib import Path
 
 import av
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from schemas.media import audio, video
@@ -117,6 +117,7 @@ def test_damaged_sound_is_read_or_refused(
 @pytest.mark.parametrize("name", VIDEOS)
 @settings(max_examples=40, deadline=2000, suppress_health_check=list(HealthCheck))
 @given(changes=CHANGES, as_it_is=st.booleans())
+@example(changes=[("cut", 0.5, 1)], as_it_is=False)
 def test_damaged_video_is_read_or_refused(
     name: str, changes: list[tuple[str, float, int]], as_it_is: bool
 ) -> None:

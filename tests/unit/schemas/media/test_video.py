@@ -143,6 +143,16 @@ def test_irregular_times_become_regular() -> None:
     assert [number_of(frame) for frame in frames] == [0, 1, 2, 2, 2, 2, 3, 4, 5, 6]
 
 
+def test_a_single_frame_stays_one() -> None:
+    still = video_file(TWENTY[3:4], "webm", "libvpx", sound=SOUND[:, :4800])
+    for rules in (
+        to("mp4"),
+        to("mp4", frame_rate=1),
+        VideoRules(duration=Range(maximum=0.01, auto_convert=True)),
+    ):
+        assert [number_of(frame) for frame in frames_of(video.convert(still, rules))[0]] == [3]
+
+
 def test_30_frames_a_second_in_rounded_milliseconds_stay_what_they_are() -> None:
     original = video_file((picture(n % 25) for n in range(60)), "webm", "libvpx", rate=30)
     assert video.probe(original).frame_rate == 30
@@ -359,7 +369,7 @@ def test_work_and_results_are_limited(film: bytes, monkeypatch: pytest.MonkeyPat
         video.convert(live, VideoRules(limits=MediaLimits(max_seconds=1)))
     with monkeypatch.context() as patch:
         patch.setattr(video, "MOST_PIXELS", 160 * 120 * 19)
-        with pytest.raises(MediaError, match="is too much to convert: 384000 pixels in all, at most 364800"):
+        with pytest.raises(MediaError, match=r"too much to convert: 384000 pixels .* at most 364800"):
             video.convert(film, to("webm"))
         assert video.convert(film, to("mp4")) is film
     monkeypatch.setattr(avio, "LARGEST_RESULT", 10_000)
@@ -368,7 +378,7 @@ def test_work_and_results_are_limited(film: bytes, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_broken_frame_is_no_reason_to_refuse_the_others() -> None:
-    data = bytearray(video_file(TWENTY, "webm", "libvpx", **{"g": "1"}))
+    data = bytearray(video_file(TWENTY, "webm", "libvpx", g="1"))
     at = data.index(b"\x9d\x01\x2a", len(data) // 2)  # the start of a frame
     data[at : at + 3] = b"xxx"
     frames, _ = frames_of(video.convert(bytes(data), to("mp4")))
