@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from schemas.media.avio import check_packets, damage_found, in_memory, reading
-from schemas.media.containers import MediaFile, inspect, sniff
+from schemas.media.containers import CUT_OFF, MediaFile, inspect, sniff
 from schemas.media.errors import MediaError
 from schemas.media.limits import MediaLimits
 from schemas.media.rules import AudioRules, check_format
@@ -133,7 +133,7 @@ def _opened(data: bytes, limits: MediaLimits) -> Iterator[_Source]:
         if seconds > longest:
             raise _too_long(seconds, longest)
         if not file.is_whole:
-            raise MediaError("is cut off: a part of what its header promises is missing")
+            raise MediaError(CUT_OFF)
         bit_rate = sound.bit_rate or thousands(len(data) * 8 / seconds)
         yield replace(source, info=AudioInfo(format, replace(sound, bit_rate=bit_rate), seconds))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -18,16 +17,19 @@ from schemas.media.errors import MediaError
 
 LARGEST_INDEX = 1_000_000
 """Samples (frames, packets) that an MP4 file may list: FFmpeg needs about 36 bytes for each to open it."""
+MOST_PARTS = 50_000
+"""Chunks, boxes, tables or elements that a file may have before its media, or between them."""
+MOST_TAGS = 8
+"""ID3 tags that may stand in front of a file."""
 MOST_CHANNELS = 8
-MOST_HEADERS = 16
-"""Times that a WEBM or MKV file may name its table of tracks."""
 FASTEST_SAMPLING = 384_000
 """Hz."""
+CUT_OFF = "is cut off: a part of what its header promises is missing"
 
 _DEMUXERS = {"webm": "matroska", "mkv": "matroska", "mp4": "mov"}
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # of a file that was written as a stream
-_TRACKS = b"\x16\x54\xae\x6b"
-_COMPRESSION = (b"\x6d\x80", b"\x62\x40", b"\x50\x34")  # one within the other
+_SEGMENT, _CLUSTER, _TRACKS = 0x18538067, 0x1F43B675, 0x1654AE6B  # elements of Matroska
+_COMPRESSION = (0xAE, 0x6D80, 0x6240, 0x5034)  # the way from the tracks to it
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _WAV_BITS = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64), _ALAW: (8,), _MULAW: (8,)}
 
@@ -143,6 +145,7 @@ def _wav_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     chunks: list[tuple[bytes, int, int]] = []
     position = 12
     while position + 8 <= len(data) and (not chunks or chunks[-1][0] != b"data"):
+        _count(len(chunks))
         name, size = struct.unpack_from("<4sI", data, position)
         chunks.append((name, position + 8, size))
         position += 8 + size + size % 2
@@ -164,8 +167,9 @@ def _read_flac(data: bytes) -> MediaFile:
 
 def _after_tags(data: bytes) -> int:
     """Give where a file begins behind its ID3 tags."""
-    start = 0
-    while data[start : start + 3] == b"ID3" and len(data) >= start + 10:
+    start = tags = 0
+    while data[start : start + 3] == b"ID3" and len(data) >= start + 10 and tags < MOST_TAGS:
+        tags += 1
         flags, *size = data[start + 5 : start + 10]
         start += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(size, (21, 14, 7, 0), strict=True))
         start += 10 if flags & 0x10 else 0  # a footer
@@ -182,17 +186,19 @@ def _read_ogg(data: bytes) -> MediaFile:
 
 def _read_mp4(data: bytes) -> MediaFile:
     """Count the samples that all tables together promise, wherever in the header they hide."""
-    samples, in_fragments = 0, False
+    samples = tables = 0
+    in_fragments = False
     for start, end in _mp4_headers(data):
-        header = data[start:end]
-        if b"cmov" in header:
+        if data.find(b"cmov", start, end) >= 0:
             raise MediaError("holds a compressed header, which is not taken")
         names = {b"stsz": 12, b"stz2": 12}
-        if b"tfhd" in header:
+        if data.find(b"tfhd", start, end) >= 0:
             in_fragments, names[b"trun"] = True, 8
         for name, offset in names.items():
-            for position in _positions(header, name):
-                samples += int.from_bytes(header[position + offset : position + offset + 4])
+            for position in _positions(data, name, start, end):
+                samples += int.from_bytes(data[position + offset : position + offset + 4])
+                tables += 1
+                _count(tables)
     if samples > LARGEST_INDEX:
         raise MediaError(f"lists {samples} frames and packets: at most {LARGEST_INDEX} are allowed")
     return MediaFile(sniff(data) or "mp4", data, lists_packets=not in_fragments)
@@ -200,28 +206,58 @@ def _read_mp4(data: bytes) -> MediaFile:
 
 def _read_matroska(data: bytes) -> MediaFile:
     """Refuse frames that are compressed once more: a bomb, or a prefix of megabytes for each of them."""
-    names = list(islice(_positions(data, _TRACKS), MOST_HEADERS + 1))
-    if len(names) > MOST_HEADERS:
-        raise MediaError(f"is damaged: it has more than {MOST_HEADERS} headers")
-    for position in names:
-        start = position + len(_TRACKS)
-        first = data[start] if start < len(data) else 0
-        length = 9 - first.bit_length()  # bytes of the size of this header
-        size = int.from_bytes(data[start : start + length]) - (1 << 7 * length)
-        end = start + length + max(0, size)
-        for name in _COMPRESSION:
-            start = data.find(name, start, end)
-            if start < 0:
-                break
-        else:
-            raise MediaError("holds frames that are compressed once more, which is not taken")
-    return MediaFile(sniff(data) or "webm", data)
+    segments = (part for name, *part in _elements(data, 0, len(data)) if name == _SEGMENT)
+    for name, start, end in _elements(data, *next(segments, (0, 0))):
+        if name == _CLUSTER:
+            break
+        if name == _TRACKS:
+            parts = [(start, end)]
+            for wanted in _COMPRESSION:
+                parts = [
+                    (start, end)
+                    for part in parts
+                    for name, start, end in _elements(data, *part)
+                    if name == wanted
+                ]
+            if parts:
+                raise MediaError("holds frames that are compressed once more, which is not taken")
+            return MediaFile(sniff(data) or "webm", data)
+    raise MediaError("is damaged: it does not tell its tracks before its frames")
+
+
+def _elements(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Give name, start and end of the elements of Matroska in a part of a file."""
+    count = 0
+    while start < end:
+        count += 1
+        _count(count)
+        name, start = _number(data, start, 4)
+        size, body = _number(data, start, 8)
+        bits = 7 * (body - start)
+        size -= 1 << bits  # the bit that tells the length
+        is_open = size == (1 << bits) - 1  # written as a stream
+        start = end if is_open else body + size
+        if start > len(data):
+            raise MediaError(CUT_OFF)
+        if start > end:
+            raise MediaError("is damaged: an element is longer than what it stands in")
+        yield name, body, start
+
+
+def _number(data: bytes, start: int, longest: int) -> tuple[int, int]:
+    """Give a number of Matroska, with the bit that tells its length, and where it ends."""
+    length = 9 - (data[start] if start < len(data) else 0).bit_length()
+    if length > longest or start + length > len(data):
+        raise MediaError("is damaged: an element has no name or no size")
+    return int.from_bytes(data[start : start + length]), start + length
 
 
 def _mp4_headers(data: bytes) -> Iterator[tuple[int, int]]:
     """Give start and end of everything but the media data."""
-    position = 0
+    position = boxes = 0
     while position + 8 <= len(data):
+        boxes += 1
+        _count(boxes)
         size, name = struct.unpack_from(">I4s", data, position)
         if size == 1 and position + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, position + 8)
@@ -231,11 +267,16 @@ def _mp4_headers(data: bytes) -> Iterator[tuple[int, int]]:
         position = end
 
 
-def _positions(data: bytes, word: bytes) -> Iterator[int]:
-    position = data.find(word)
+def _count(parts: int) -> None:
+    if parts > MOST_PARTS:
+        raise MediaError(f"is damaged: it has more than {MOST_PARTS} parts")
+
+
+def _positions(data: bytes, word: bytes, start: int, end: int) -> Iterator[int]:
+    position = data.find(word, start, end)
     while position >= 0:
         yield position
-        position = data.find(word, position + 1)
+        position = data.find(word, position + 1, end)
 
 
 _READERS: dict[str, Callable[[bytes], MediaFile]] = {

@@ -111,10 +111,8 @@ def plan_pictures(wanted: VideoInfo, rules: VideoRules, problems: list[str]) -> 
     if not possible:
         problems.append(f"would have to become {' or '.join(WRITTEN[wanted.format])}, which is not supported")
         possible = list(WRITTEN[wanted.format])
-    even = (
-        max(2, wanted.size[0] // 2 * 2),
-        max(2, wanted.size[1] // 2 * 2),
-    )  # colors are kept for pairs of pixels
+    # Pairs of pixels share their color.
+    even = max(2, wanted.size[0] // 2 * 2), max(2, wanted.size[1] // 2 * 2)
     replace(rules.size, auto_convert=False).fit(even, problems)
     return PictureForm(
         codec=wanted.codec if wanted.codec in possible else possible[0],

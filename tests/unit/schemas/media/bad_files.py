@@ -22,7 +22,7 @@ REASONS = {
     "ogg cut off": "is cut off",
     "mp3 cut off": "of 1.0 s that its header promises 0.4 s are there",
     "mp4 cut off": "is cut off: of 2.0 s",
-    "webm cut off": "is cut off: of",
+    "webm cut off": "is cut off",
     "wav of hours": "its duration of 268435.5 s is too long: at most 3600.0 s",
     "wav of 0 Hz": "its sample rate of 0 Hz",
     "wav of 65535 channels": "its number of channels of 65535",
@@ -32,6 +32,11 @@ REASONS = {
     "flac longer than it says": "longer than its header says",
     "webm of years": "too long: at most 3600.0 s",
     "webm that packs its frames like a bomb": "compressed once more",
+    "wav of many parts": "more than 50000 parts",
+    "mp3 behind many tags": "of a known format",
+    "m4a of many parts": "more than 50000 parts",
+    "m4a of many tables": "more than 50000 parts",
+    "webm of many parts": "more than 50000 parts",
     "webm longer than it says": "longer than its header says",
     "m4a that promises samples": "at most 1000000",
     "m4a whose packets overlap": "larger than the file",
@@ -107,6 +112,12 @@ def bad_sounds() -> Iterator[tuple[str, bytes]]:
     at = webm.index(b"\x44\x89\x88") + 3
     yield "webm of years", webm[:at] + struct.pack(">d", 1e14) + webm[at + 8 :]
     yield "webm that packs its frames like a bomb", _stripped(webm)
+    many = 3_000_000
+    yield "wav of many parts", whole["wav"][:12] + b"xxxx\0\0\0\0" * many + whole["wav"][12:]
+    yield "mp3 behind many tags", b"ID3\x04\0\0\0\0\0\0" * many + whole["mp3"]
+    yield "m4a of many parts", whole["m4a"] + b"\0\0\0\x08free" * many
+    yield "m4a of many tables", whole["m4a"] + _box(b"free", (b"stsz" + bytes(12)) * many)
+    yield "webm of many parts", webm[:40] + b"\x01" + b"\xff" * 7 + b"\xec\x80" * many + webm[48:]
     yield "webm longer than it says", webm[:at] + struct.pack(">d", 10) + webm[at + 8 :]
     yield "m4a that promises samples", promising(whole["m4a"], 100_000_000)
     yield "m4a that promises some samples", promising(whole["m4a"], 10_000_000)
