@@ -265,7 +265,7 @@ class RedisLink:
     def close(self) -> None:
         """End the connection."""
         self.alive = False
-        self._connection.collect()
+        self._connection.release()
 
 
 Link = RabbitLink | RedisLink
