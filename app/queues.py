@@ -29,6 +29,7 @@ class Queues:
         now = time.monotonic()
         at, seconds = self._seen.get((queue, priority), (float("-inf"), 0.0))
         if now - at >= KEPT:
+            self._seen[queue, priority] = now, seconds  # what was seen counts on while this one looks again
             seconds = estimate(self._store.workers(queue), self._store.queue_length(queue, priority))
             self._seen[queue, priority] = now, seconds
         return seconds
