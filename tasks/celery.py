@@ -85,8 +85,10 @@ def task_queue(queue: str, priority: Priority = Priority.NORMAL) -> Queue:
 
 
 def dead_letter_queue() -> Queue:
-    """Give the queue that takes what was delivered `DELIVERY_LIMIT` times without an answer."""
-    return Queue(DEAD_LETTERS, durable=True, queue_arguments={"x-queue-type": "quorum"})
+    """Give the queue of what no worker will run: see `tasks/letters.py`."""
+    # RabbitMQ 4 would drop a letter that 20 workers in a row died with; RabbitMQ 3.10 takes -1 for 0.
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}
+    return Queue(DEAD_LETTERS, durable=True, queue_arguments=arguments)
 
 
 def _transport_options(broker_url: str) -> dict[str, Any]:

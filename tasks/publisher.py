@@ -52,13 +52,14 @@ class Publisher:
         """Where jobs are recorded."""
         return self._store
 
-    def publish(self, job: Job, endpoint: Endpoint, jobs_at_once: int = 0) -> None:
+    def publish(self, job: Job, endpoint: Endpoint, jobs_at_once: int = 0, recorded: bool = False) -> None:
         """Record a job as waiting and publish it; returns when the broker has confirmed it.
 
         Args:
             job: the job.
             endpoint: its endpoint.
             jobs_at_once: jobs of its owner that may wait or run there; 0: any number.
+            recorded: it is recorded already, and the caller's to end if this raises.
 
         Raises:
             QueueFull: the endpoint's queue is full.
@@ -69,12 +70,13 @@ class Publisher:
         sender = self._running()
         room = Room(endpoint.max_queue_length, jobs_at_once)
         posting = Posting(job, room, self._envelope(endpoint.task_name).message(job))
+        posting.recorded = recorded
         with self._holding(posting.size):
             try:
                 self._deliver(posting, sender)
             except BaseException:  # whatever it was, also the end of this greenlet
                 posting.abandoned = True
-                if posting.recorded:
+                if posting.recorded and not recorded:
                     self._withdraw(job, sender)
                 raise
 

@@ -41,6 +41,20 @@ def identity(job: Job) -> dict[str, Any]:
     return {"endpoint": job.endpoint, "queue": job.queue, "owner": job.owner, "accepted": job.accepted}
 
 
+def unstarted(job: Job) -> dict[str, Any]:
+    """Give the record of a job that begins to wait."""
+    fields = {
+        "state": JobState.QUEUED.value,
+        **identity(job),
+        "deadline": job.deadline,
+        "lifetime": job.result_lifetime,
+        "reply_to": job.reply_to or "",
+    }
+    if job.blobs:
+        fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
+    return fields
+
+
 def recorded(job_id: str, record: dict[str, str]) -> Job:
     """Give the job of a record, less its inputs: those travel in the message."""
     return Job(

@@ -10,6 +10,7 @@
     jobs:<owner>             zset     ids of its newest jobs by arrival       a week after the last one
     idempotency:<owner>:..   string   what a key stands for                   tasks/idempotency.py
     blob:<name>              string   a large input, or output                end of the job; result_lifetime
+    dead:...                          see `tasks/deadletters.py`              a week
     replies:<process>        channel  "<job id> <result JSON>"                -
     job:<id>                 channel  "": the job has changed                 -
     events:<process>         channel  "": another job is followed             -
@@ -50,6 +51,7 @@ from tasks.records import (
     recorded,
     session_key,
     status,
+    unstarted,
     waiting_end,
     waiting_key,
     waiting_score,
@@ -447,20 +449,11 @@ class JobStore:
 
 
 def _adding(job: Job, room: Room) -> Call:
-    fields = {
-        "state": JobState.QUEUED.value,
-        **identity(job),
-        "deadline": job.deadline,
-        "lifetime": job.result_lifetime,
-        "reply_to": job.reply_to or "",
-    }
-    if job.blobs:
-        fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
     keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
     keys += [open_key(job.owner, job.endpoint)] if room.jobs_at_once else []
     args = [room.max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, JOBS_LISTED, job.accepted]
     args += [room.jobs_at_once, job.deadline]
-    return scripts.ADD, keys, [*args, *flat(fields)]
+    return scripts.ADD, keys, [*args, *flat(unstarted(job))]
 
 
 def _refusal(answer: int, room: Room) -> QueueFull | TooManyJobs | None:

@@ -1,11 +1,11 @@
-"""Celery's consumer, with three changes that a BatchPool needs."""
+"""Celery's consumer, with the changes that a BatchPool needs."""
 
 from __future__ import annotations
 
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +13,11 @@ from celery import bootsteps
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.consumer.tasks import Tasks
+from kombu import Message, Producer
 
-from tasks.celery import VISIBILITY_TIMEOUT, dead_letter_queue
+from tasks.celery import DEAD_LETTERS, VISIBILITY_TIMEOUT, dead_letter_queue
+from tasks.letters import job_in, refused
+from workers.deadletters import LetterReader
 from workers.transport import BufferedTransport
 
 logger = logging.getLogger(__name__)
@@ -23,17 +26,26 @@ DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 
 
 class DeadLetters(bootsteps.StartStopStep):
-    """Declares the dead-letter queue: without it RabbitMQ drops what reaches the delivery limit."""
+    """Declares the dead-letter queue, without which RabbitMQ drops what dies, and has it read."""
 
     requires = (Tasks,)
-
-    def include_if(self, consumer: Any) -> bool:
-        """Only RabbitMQ has dead letters."""
-        return consumer.app.connection_for_read().transport.driver_type == "amqp"
+    _reader: LetterReader | None = None
 
     def start(self, consumer: Any) -> None:
-        """Declare the queue, on each connection."""
+        """Begin, on each connection."""
         dead_letter_queue().bind(consumer.connection.default_channel).declare()
+        self._reader = LetterReader(consumer.app)
+        self._reader.start()
+
+    def stop(self, consumer: Any) -> None:
+        """Stop reading: the connection is lost, or the worker ends."""
+        if self._reader:
+            self._reader.stop()
+
+    def shutdown(self, consumer: Any) -> None:
+        """Let the reader close its connection."""
+        if self._reader:
+            self._reader.join(timeout=2)
 
 
 class KeepVisible(bootsteps.StartStopStep):
@@ -63,7 +75,7 @@ class KeepVisible(bootsteps.StartStopStep):
 
 
 class Consumer(CeleryConsumer):
-    """Acks at once, tells the pool of a lost connection, and declares no delay queues."""
+    """Refuses what holds no job, acks at once, tells the pool of a lost connection; no delay queues."""
 
     class Blueprint(CeleryConsumer.Blueprint):
         """The stock steps, less the 28 queues for delayed tasks: jobs have no countdown."""
@@ -81,6 +93,58 @@ class Consumer(CeleryConsumer):
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Ack now: we are on the loop's thread, and a callback of the hub would wait for its next poll."""
         return p(*args, **kwargs)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
+        """Let Celery handle what holds a job of an endpoint that this worker knows."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_message(message: Message) -> None:
+            if problem := self._problem_with(message):
+                self._refuse(message, problem)
+            else:
+                handle(message)
+
+        return on_message
+
+    def on_decode_error(self, message: Message, exc: Exception) -> None:
+        """Refuse what cannot be unpacked. Celery would log the message and ack it."""
+        self._refuse(message, f"cannot be read ({type(exc).__name__})")
+
+    def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:
+        """Refuse what Celery cannot make a request of."""
+        self._refuse(message, f"is no task ({type(exc).__name__})")
+
+    def _problem_with(self, message: Message) -> str | None:
+        name = (message.headers or {}).get("task")
+        if not name or "id" not in message.headers:
+            return "is no task"
+        try:
+            job = job_in(message.payload)
+        except Exception as error:  # whatever a message holds, the next one is handled
+            return f"cannot be read ({type(error).__name__})"
+        if job is None:
+            return "holds no job"
+        if name not in self.app.tasks:
+            return f"is for endpoint {job.endpoint}, which {self.hostname} does not know: give it its file"
+        return None
+
+    def _refuse(self, message: Message, problem: str) -> None:
+        """Send a message the way of what dies: `workers/deadletters.py` ends its job."""
+        headers = message.headers or {}
+        logger.error("message %s %s: dead-lettered", headers.get("id", "without an id"), problem)
+        if self.connection.transport.driver_type == "redis":  # it has no dead letters of its own
+            Producer(message.channel).publish(
+                bytes(message.body),
+                routing_key=DEAD_LETTERS,
+                headers=refused(headers, message.delivery_info.get("routing_key", "")),
+                content_type="application/data",
+                content_encoding="binary",
+            )
+            message.ack()
+        else:
+            message.reject_log_error(logger, self.connection_errors)
+        if self.event_dispatcher and "id" in headers:
+            self.event_dispatcher.send("task-failed", uuid=headers["id"], exception=problem)
 
     def on_connection_error_after_connected(self, exc: BaseException) -> None:
         """Tell the pool before anything else: the broker gives our unacked messages to others now."""

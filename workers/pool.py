@@ -166,13 +166,7 @@ class BatchPool(BasePool):
     def on_apply(self, target: Any, args: Any, kwargs: Any, **options: Any) -> None:
         """Take a request from Celery; `accept_callback` is bound to it."""
         request: Request = options["accept_callback"].__self__
-        try:
-            job = Job.from_wire(request.args[0])
-        except (IndexError, TypeError, AttributeError, ValueError) as error:
-            logger.error("task %s[%s] holds no job (%s): dead-lettered", request.name, request.id, error)
-            state.task_ready(request)
-            request.reject(requeue=False)
-            return
+        job = Job.from_wire(request.args[0])  # the consumer has seen that it holds one
         self._last_delivery += 1
         self._requests[self._last_delivery] = request
         self._dispatcher.arrive(self._last_delivery, job, canceled=request.id in state.revoked)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tasks.commands.common import fail
+
 if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a worker is installed
     from tasks.accounts import Client, KeyRecord, KeyStore
     from tasks.settings import Settings
 
-WRONG_USE = 2  # exit status: something must be changed before it can work
 HEAD = (
     "KEY",
     "CLIENT",
@@ -178,7 +178,7 @@ def _date(at: float | None) -> str:
 
 @contextmanager
 def _problems_told() -> Iterator[None]:
-    """Print what is wrong, one line each, and end with `WRONG_USE`."""
+    """Print what is wrong, one line each, and end the program."""
     from schemas import EndpointFileError
     from tasks.errors import DatabaseUnavailable, KeyProblems, SettingsError
 
@@ -191,6 +191,4 @@ def _problems_told() -> Iterator[None]:
         problems = str(error).splitlines()
     except DatabaseUnavailable as error:
         problems = [str(error)]
-    for problem in problems:
-        click.echo(problem, err=True)
-    sys.exit(WRONG_USE)
+    fail(problems)

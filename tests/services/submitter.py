@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from schemas import load_endpoints
@@ -12,7 +13,7 @@ from tasks.blobs import unpack
 from tasks.celery import create_celery
 from tasks.jobs import JobState, Priority, Result
 from tasks.publisher import Publisher
-from tasks.replies import ReplyListener
+from tasks.replies import ReplyListener, Waiter
 from tasks.settings import Settings
 from tasks.store import JobStore
 from tasks.submit import submit
@@ -36,8 +37,9 @@ class Submitter:
         loaded = called.load_inputs(inputs)
         return submit(self.publisher, called, loaded, owner="me", priority=priority).id
 
-    def call(self, endpoint: str = "trial", timeout: float = 20, **inputs: Any) -> Result | None:
-        """Submit a job and wait for its result on the reply channel."""
+    @contextmanager
+    def hold(self, endpoint: str = "trial", **inputs: Any) -> Iterator[tuple[str, Waiter]]:
+        """Submit a job as a request that is held does; gives its id, and who waits for its result."""
         called = self.endpoints[endpoint]
         job_id = str(uuid.uuid4())
         with self.replies.expect(job_id) as waiter:
@@ -49,6 +51,11 @@ class Submitter:
                 job_id=job_id,
                 reply_to=self.replies.channel,
             )
+            yield job_id, waiter
+
+    def call(self, endpoint: str = "trial", timeout: float = 20, **inputs: Any) -> Result | None:
+        """Submit a job and wait for its result on the reply channel."""
+        with self.hold(endpoint, **inputs) as (_, waiter):
             return waiter.wait(timeout)
 
     def results(self, ids: Sequence[str], timeout: float = 40) -> list[Result]:

@@ -1,0 +1,132 @@
+"""Messages that no worker will run: their jobs fail, clients are told, operators let them run again."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+
+import pytest
+from click.testing import CliRunner
+
+from stoker import main
+from tasks.jobs import Job, JobState
+from tests.conftest import Broker
+from tests.services import amqp_connection, wait_until
+from tests.services.submitter import Submitter
+
+ON_RABBITMQ = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+SECRET = "what the client wrote"
+NEWER = """
+[ENDPOINT]
+name = "newer"
+[WORKER]
+queue = "trial_cpu"
+model = "tests.data.models:Trial"
+[INPUTS]
+action = { type = "string", default = "echo" }
+text = { type = "string" }
+[OUTPUTS]
+text = { type = "string" }
+"""
+
+
+@pytest.fixture
+def stoker(stoker_env):
+    """Run a command of `stoker`; it must succeed."""
+
+    def run(*arguments, **env):
+        result = CliRunner().invoke(main, arguments, env=stoker_env | env)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def newer_endpoints(stoker_env, tmp_path):
+    """STOKER_ENDPOINTS with an endpoint more than those of `stoker_env`."""
+    folder = tmp_path / "newer"
+    folder.mkdir()
+    (folder / "newer.toml").write_text(NEWER)
+    return f"{stoker_env['STOKER_ENDPOINTS']}:{folder}"
+
+
+def listed(stoker):
+    return json.loads(stoker("jobs", "list", "--json"))
+
+
+def publish(submitter, body, **properties):
+    """Put a message into the queue trial_cpu."""
+    with submitter.celery.connection_for_write() as connection:
+        connection.Producer().publish(body, exchange="stoker", routing_key="trial_cpu", **properties)
+
+
+def deliver_in_vain(broker: Broker, queue: str, times: int = 21):
+    """Take the only message of a queue, again and again, and give it back."""
+    with closing(amqp_connection(broker.url)) as connection:
+        channel = connection.channel()
+        for _ in range(times):
+            message = wait_until(lambda: channel.basic_get(queue), 5, "the message", interval=0.005)
+            channel.basic_reject(message.delivery_tag, requeue=True)
+
+
+@ON_RABBITMQ
+def test_job_that_nobody_answers_fails_and_runs_when_it_is_requeued(broker, submitter, start_worker, stoker):
+    start_worker("echo_cpu")  # of another queue: every worker reads the letters
+    with submitter.hold(text="hello") as (job, waiter):
+        deliver_in_vain(broker, "trial_cpu")
+        result = waiter.wait(15)
+    assert result.state is JobState.FAILED and "21 times" in result.error
+    (letter,) = listed(stoker)
+    assert (letter["id"], letter["endpoint"], letter["queue"]) == (job, "trial", "trial_cpu")
+    assert (letter["reason"], letter["count"]) == ("delivery_limit", 1)
+    assert stoker("jobs", "requeue", job) == f"{job} queued\n"
+    assert submitter.store.get(job).queue_position == 1
+    start_worker("trial_cpu")
+    (result,) = submitter.results([job])
+    assert result.state is JobState.DONE and result.outputs["text"] == "hello"
+    assert listed(stoker) == []
+
+
+def test_job_of_an_endpoint_that_the_worker_does_not_know(stoker_env, newer_endpoints, start_worker, stoker):
+    old = start_worker("trial_cpu")
+    submitter = Submitter(stoker_env | {"STOKER_ENDPOINTS": newer_endpoints})
+    with closing(submitter):
+        with submitter.hold("newer", text=SECRET) as (job, waiter):
+            result = waiter.wait(15)
+        assert result.state is JobState.FAILED
+        assert "trial_cpu does not know endpoint newer: give it the endpoint files" in result.error
+        assert submitter.call(text="known").state is JobState.DONE
+        assert f"{old.hostname} does not know" in old.log() and SECRET not in old.log()
+        assert [letter["id"] for letter in listed(stoker)] == [job]
+        assert old.terminate() == 0
+        start_worker("trial_cpu", {"STOKER_ENDPOINTS": newer_endpoints})
+        stoker("jobs", "requeue", "--all", STOKER_ENDPOINTS=newer_endpoints)
+        (result,) = submitter.results([job])
+    assert result.state is JobState.DONE and result.outputs["text"] == SECRET
+
+
+def test_messages_that_cannot_run_harm_nobody(submitter, start_worker, stoker):
+    worker = start_worker("trial_cpu")
+    wire = Job("good", "trial", "trial_cpu", {"text": SECRET}, "me", 0, 0, 0).to_wire()
+    bodies = {
+        "no-json": SECRET,
+        "number": "5",
+        "object": json.dumps({"text": SECRET}),
+        "no-args": json.dumps([[], {}, {}]),
+        "no-deadline": json.dumps([[wire | {"id": "no-deadline", "deadline": None}], {}, {}]),
+    }
+    for message_id, body in bodies.items():
+        headers = {"task": "infer.trial", "id": message_id}
+        publish(submitter, body, content_type="application/json", headers=headers)
+    publish(submitter, f"{SECRET}!", content_type="text/plain")
+    publish(submitter, json.dumps([[wire], {}, {}]), content_type="application/json")
+    publish(submitter, SECRET, content_type="application/json", headers={"compression": "application/x-gzip"})
+    wire["id"] = "no-eta"
+    headers = {"task": "infer.trial", "id": "no-eta", "eta": "soon"}
+    publish(submitter, json.dumps([[wire], {}, {}]), content_type="application/json", headers=headers)
+    letters = wait_until(lambda: len(found := listed(stoker)) == 9 and found, 15, "all letters")
+    assert {letter["id"] for letter in letters} > {*bodies, "good", "no-eta"}
+    assert {(letter["queue"], letter["reason"]) for letter in letters} == {("trial_cpu", "rejected")}
+    assert submitter.call(text="next").state is JobState.DONE
+    assert SECRET not in worker.log() and worker.returncode is None
