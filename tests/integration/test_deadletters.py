@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from stoker import main
+from tasks.celery import task_queue
 from tasks.jobs import Job, JobState
 from tests.conftest import Broker
-from tests.services import amqp_connection, wait_until
+from tests.services import RabbitMQ, amqp_connection, wait_until
 from tests.services.submitter import Submitter
 
 ON_RABBITMQ = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
@@ -58,7 +59,7 @@ def listed(stoker):
 def publish(submitter, body, **properties):
     """Put a message into the queue trial_cpu."""
     with submitter.celery.connection_for_write() as connection:
-        connection.Producer().publish(body, exchange="stoker", routing_key="trial_cpu", **properties)
+        connection.Producer().publish(body, routing_key="trial_cpu", **properties)
 
 
 def deliver_in_vain(broker: Broker, queue: str, times: int = 21):
@@ -130,3 +131,47 @@ def test_messages_that_cannot_run_harm_nobody(submitter, start_worker, stoker):
     assert {(letter["queue"], letter["reason"]) for letter in letters} == {("trial_cpu", "rejected")}
     assert submitter.call(text="next").state is JobState.DONE
     assert SECRET not in worker.log() and worker.returncode is None
+
+
+def test_job_that_the_worker_cannot_read_fails_at_once(submitter, start_worker, stoker, broker):
+    with submitter.hold(text=SECRET) as (job, waiter):
+        with submitter.celery.connection_for_write() as connection:  # as an API of another version writes it
+            message = task_queue("trial_cpu").bind(connection.default_channel).get()
+            message.ack()
+        body = message.payload
+        del body[0][0]["owner"]
+        publish(submitter, json.dumps(body), content_type="application/json", headers=message.headers)
+        start_worker("trial_cpu")
+        result = waiter.wait(15)
+    assert result.state is JobState.FAILED and "of one version" in result.error
+    assert [letter["id"] for letter in listed(stoker)] == [job]
+
+
+@ON_RABBITMQ
+def test_letter_waits_for_the_store_and_outlives_its_reader(
+    broker, redis_server, submitter, start_worker, stoker
+):
+    reader = start_worker("echo_cpu")
+    job = submitter.submit(text="hello")
+    redis_server.kill()
+    deliver_in_vain(broker, "trial_cpu")
+    wait_until(lambda: "dead letters wait for the store" in reader.log(), 15, "the letter to be tried")
+    reader.kill9()
+    redis_server.start()
+    start_worker("echo_cpu")
+    (result,) = submitter.results([job])
+    assert result.state is JobState.FAILED
+    assert [letter["id"] for letter in listed(stoker)] == [job]
+
+
+@ON_RABBITMQ
+def test_job_that_a_policy_of_the_broker_ends_fails(rabbitmq, broker, submitter, start_worker):
+    if not isinstance(rabbitmq, RabbitMQ):
+        pytest.skip("the broker of STOKER_TEST_BROKER is not ours to configure")
+    start_worker("echo_cpu")
+    vhost = broker.url.rpartition("/")[2]
+    rabbitmq.ctl("set_policy", "--vhost", vhost, "--apply-to", "queues", "p", "^trial", '{"message-ttl": 1}')
+    with submitter.hold(text="hello") as (_, waiter):
+        result = waiter.wait(15)
+    assert result.state is JobState.FAILED
+    assert "waited longer than the broker's policy for queue trial_cpu" in result.error
