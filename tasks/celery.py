@@ -14,6 +14,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from schemas import Endpoint
+from tasks import redisbroker
 from tasks.jobs import Priority
 from tasks.settings import Settings
 
@@ -30,6 +31,7 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
         settings: how this installation runs.
         endpoints: all endpoints by name.
     """
+    redisbroker.register()
     celery = Celery("stoker", broker=settings.broker_url, set_as_current=False)
     celery.conf.update(
         accept_content=["json"],
@@ -96,6 +98,7 @@ def _transport_options(broker_url: str) -> dict[str, Any]:
     if broker_url.startswith("amqp"):
         return fail_fast | {"confirm_publish": True}
     return fail_fast | {
+        "priority_steps": [0],
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,

@@ -63,6 +63,9 @@ class KeepVisible(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Begin, on each connection; Celery's loop forgets the timers of a lost one."""
+        for tag in consumer.unacked:  # of the connection before: not by the timeout, but at once
+            consumer.task_consumer.channel.qos.restore_by_tag(tag)
+        consumer.unacked.clear()
         consumer.timer.call_repeatedly(VISIBILITY_TIMEOUT / 3, self._touch, (consumer,))
 
     def _touch(self, consumer: Any) -> None:
@@ -87,6 +90,7 @@ class Consumer(CeleryConsumer):
         ]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.unacked: set[str] = set()
         super().__init__(*args, **kwargs)
         self.pool.attach(self)
 
@@ -149,6 +153,11 @@ class Consumer(CeleryConsumer):
     def on_connection_error_after_connected(self, exc: BaseException) -> None:
         """Tell the pool before anything else: the broker gives our unacked messages to others now."""
         self.pool.connection_lost()
+        if self.conninfo.transport.driver_type == "redis" and self.task_consumer:
+            # kombu would give them back here, to a broker that is away, and end the worker with an error.
+            qos = self.task_consumer.channel.qos
+            self.unacked |= set(qos._delivered) - qos._dirty
+            qos._delivered.clear()
         with warnings.catch_warnings():  # Celery announces a change of a default that we have set
             warnings.simplefilter("ignore", CPendingDeprecationWarning)
             super().on_connection_error_after_connected(exc)
