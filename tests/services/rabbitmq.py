@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import urllib.parse
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import amqp
@@ -182,6 +183,15 @@ class RabbitMQ(ForeignBroker):
             f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).',
         )
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+
+    @contextmanager
+    def heartbeat(self, interval: int) -> Iterator[None]:
+        """Let connections that are opened now show signs of life every `interval` seconds."""
+        self.ctl("eval", f"application:set_env(rabbit, heartbeat, {interval}).")
+        try:
+            yield
+        finally:
+            self.ctl("eval", "application:set_env(rabbit, heartbeat, 60).")
 
     def stop_app(self) -> None:
         """Stop serving in good order; the Erlang node stays."""
