@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from stoker import main
-from tasks.celery import task_queue
+from tasks.celery import DEAD_LETTERS, task_queue
 from tasks.jobs import Job, JobState
 from tests.conftest import Broker
 from tests.services import RabbitMQ, amqp_connection, wait_until
@@ -56,10 +56,10 @@ def listed(stoker):
     return json.loads(stoker("jobs", "list", "--json"))
 
 
-def publish(submitter, body, **properties):
-    """Put a message into the queue trial_cpu."""
+def publish(submitter, body, queue="trial_cpu", **properties):
+    """Put a message into a queue."""
     with submitter.celery.connection_for_write() as connection:
-        connection.Producer().publish(body, routing_key="trial_cpu", **properties)
+        connection.Producer().publish(body, routing_key=queue, **properties)
 
 
 def deliver_in_vain(broker: Broker, queue: str, times: int = 21):
@@ -175,3 +175,21 @@ def test_job_that_a_policy_of_the_broker_ends_fails(rabbitmq, broker, submitter,
         result = waiter.wait(15)
     assert result.state is JobState.FAILED
     assert "waited longer than the broker's policy for queue trial_cpu" in result.error
+
+
+@ON_RABBITMQ
+def test_letter_of_a_job_that_still_runs_waits_for_its_worker(
+    rabbitmq, broker, submitter, start_worker, redis_server
+):
+    reader, worker = start_worker("echo_cpu"), start_worker("trial_cpu")
+    job = submitter.submit(action="sleep", seconds=60)
+    wait_until(lambda: submitter.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    with redis_server.client() as client:
+        deadline = float(client.hget(f"job:{job}", "deadline"))
+    body = json.dumps([[Job(job, "trial", "trial_cpu", {}, "me", 0, deadline, 60).to_wire()], {}, {}])
+    publish(submitter, body, queue=DEAD_LETTERS, content_type="application/json")
+    wait_until(lambda: rabbitmq.queue_length(DEAD_LETTERS, broker.url) == 0, 5, "the letter to be read")
+    assert submitter.store.get(job).state is JobState.PROCESSING
+    worker.kill9()  # the job's lease ends after 10 s
+    (result,) = submitter.results([job], timeout=20)
+    assert result.state is JobState.FAILED and reader.returncode is None
