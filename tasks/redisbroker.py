@@ -12,7 +12,7 @@ import uuid
 from queue import Empty
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, _transport_cache, redis, virtual
 from kombu.utils.json import dumps, loads
 
 TOKENS = 100  # that are kept for a queue; more consumers than this look once a second
@@ -45,6 +45,7 @@ def register() -> None:
     """Let kombu use this transport for redis:// URLs."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = "tasks.redisbroker:Transport"
+        _transport_cache.pop(scheme, None)  # it may have been asked for before
 
 
 class QoS(redis.QoS):
@@ -84,13 +85,15 @@ class Channel(redis.Channel):
         return super().basic_cancel(consumer_tag)
 
     def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
-        if queue in self._expires or kwargs.get(
-            "_publish_batch"
-        ):  # answers to remote control: nobody acks them
+        if queue in self._expires:  # an answer to remote control: nobody acks it
             super()._put(queue, message, **kwargs)
             return
+        command = (PUT, 2, queue, f"token:{queue}", dumps(message), TOKENS, TOKEN_LIFETIME)
+        if batch := kwargs.get("_publish_batch"):
+            batch.add("eval", *command)
+            return
         with self.conn_or_acquire() as client:
-            client.eval(PUT, 2, queue, f"token:{queue}", dumps(message), TOKENS, TOKEN_LIFETIME)
+            client.eval(*command)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Send the next command; `_brpop_read` is called when its answer is there."""
