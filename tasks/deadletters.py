@@ -74,8 +74,8 @@ class DeadLetters:
         if "holder" in record and float(record.get("lease", 0)) > float(clock):
             return False
         result = Result(JobState.FAILED, job.accepted, now, error=letter.explain())
-        finish = (scripts.FINISH, *ending(job, result, job.result_lifetime))
-        forgotten, _ = self._store.run([self._keeping(letter, self._whole(job, body)), finish])
+        forgotten = self._run(*self._keeping(letter, self._whole(job, body)))
+        self._run(scripts.FINISH, *ending(job, result, job.result_lifetime))  # then: it may break off before
         if forgotten >= 0:
             self._warn(letter, forgotten)
         return True

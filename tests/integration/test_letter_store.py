@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from schemas import load_endpoints
@@ -96,6 +97,15 @@ def test_letter_that_comes_twice_is_kept_once(store, dead):
     assert store.get("a").result.finished == 1e9
 
 
+def test_letter_is_kept_by_a_server_that_knows_only_some_scripts(store, dead, redis_server):
+    other = accepted(store, "other")
+    with redis_server.client() as client:
+        client.script_flush()
+    store.finish([(other, Result(JobState.DONE, other.accepted, time.time()), {})])
+    assert die(dead, accepted(store, "a"))
+    assert store.get("a").state is JobState.FAILED and [letter.id for letter in dead.letters()] == ["a"]
+
+
 @pytest.mark.parametrize("state", [JobState.DONE, JobState.CANCELED, JobState.FAILED])
 def test_job_that_had_ended_stays_as_it_was(store, dead, state):
     job = accepted(store, "a")
@@ -111,6 +121,17 @@ def test_job_that_ends_while_it_is_buried_keeps_its_outcome(store, dead, monkeyp
     monkeypatch.setattr(deadletters, "_is_over", lambda *_: store.finish([(job, result, {})]) and False)
     assert die(dead, job)
     assert store.get("a").result == result and dead.letters() == []
+
+
+def test_burial_that_breaks_off_is_done_again(store, dead, monkeypatch):
+    job = accepted(store, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(scripts, "FINISH", "return redis.error_reply('broken off')")
+        with pytest.raises(redis.ResponseError):
+            die(dead, job)
+    assert store.get("a").state is JobState.QUEUED
+    assert die(dead, job)
+    assert store.get("a").state is JobState.FAILED and [letter.id for letter in dead.letters()] == ["a"]
 
 
 def test_job_that_a_living_worker_runs_is_left_to_it(store, dead):
