@@ -90,10 +90,6 @@ def cancel(job_id: str) -> None:
     click.echo(state.value)
 
 
-main.add_command(keys)
-main.add_command(migrate)
-
-
 def _say(line: str) -> None:
     with suppress(OSError):  # the terminal was closed: what runs is stopped in order all the same
         click.echo(line)
