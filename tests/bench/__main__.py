@@ -54,7 +54,8 @@ def main(names: tuple[str, ...], brokers: str, out: Path, **options: Any) -> Non
             cases, found = BENCHES[name](chosen)
         except pytest.skip.Exception as error:
             raise click.ClickException(str(error)) from error
-        click.echo(report.table(cases))
+        if cases:
+            click.echo(report.table(cases))
         for key, value in found.items():
             click.echo(f"{key.replace('_', ' ')}: {json.dumps(value)}")
         for case in cases:

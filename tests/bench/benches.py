@@ -20,6 +20,7 @@ from tasks.store import JobStore
 from tests.bench import bare
 from tests.bench.load import Load
 from tests.bench.media import measured, probe_health, sending
+from tests.bench.prefilled import PROCESS, THREAD, Queue, medians
 from tests.bench.report import Case
 from tests.bench.sounds import conversions, has_ffmpeg, repeat
 from tests.bench.stack import KEY, Installation, Site, listens, site
@@ -99,6 +100,28 @@ def simgpu(options: Options) -> Found:
         loads = [_load(options, "simgpu", ECHO, n, "batch_size") for n in options.clients or (64, 256)]
         cases, _ = _take_turns(options, [(installation, load, SIMGPU_LIMIT) for load in loads])
     return cases, {"of_limit": {case.name: round(case.rate / SIMGPU_LIMIT, 4) for case in cases}}
+
+
+def prefilled(options: Options) -> Found:
+    """What workers do with a full queue; and what it costs that the model has a process of its own."""
+    found: dict[str, Any] = {}
+    with site() as place:
+        echoes, gpus = Queue(place, "echo"), Queue(place, "simgpu")
+        echo_jobs, gpu_jobs = (round(rate * options.seconds) for rate in (2000, SIMGPU_LIMIT))
+        kinds: dict[str, list[dict[str, float]]] = {}
+        for run in range(options.runs):
+            for name, app in (("process", PROCESS), ("thread", THREAD)):
+                options.say(f"run {run + 1} of {options.runs}: echo, host in a {name}")
+                kinds.setdefault(name, []).append(echoes.drain(echo_jobs, 1, app))
+        found["echo, one worker"] = {name: medians(runs) for name, runs in kinds.items()}
+        for workers in (1, 2, 4):
+            runs = []
+            for run in range(options.runs):
+                options.say(f"run {run + 1} of {options.runs}: simulated GPU, {workers} workers")
+                runs.append(gpus.drain(gpu_jobs * workers, workers))
+            of_limit = statistics.median(r["rate"] for r in runs) / SIMGPU_LIMIT / workers
+            found[f"simulated GPU, {workers} workers"] = medians(runs) | {"of_limit": round(of_limit, 4)}
+    return [], found
 
 
 def embed(options: Options) -> Found:
@@ -215,6 +238,7 @@ BENCHES: dict[str, Callable[[Options], Found]] = {
     "ceiling": ceiling,
     "echo": echo,
     "simgpu": simgpu,
+    "prefilled": prefilled,
     "embed": embed,
     "streams": streams,
     "media": media,

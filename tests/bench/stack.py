@@ -64,25 +64,26 @@ class Site:
 
     Attributes:
         folder: for what they write.
+        cleanup: what is called at the end.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rabbitmq: RabbitMQ | None = None
-        self._cleanup = ExitStack()
+        self.cleanup = ExitStack()
 
     def close(self) -> None:
         """End everything."""
-        self._cleanup.close()
+        self.cleanup.close()
 
     def install(self, broker: str, queue: str, workers: int = 1, api_processes: int = 1) -> Installation:
         """Start an installation with `workers` workers of `queue`; gives it when it is ready."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         known = set(Process.running)
         redis = RedisServer(folder)
-        self._cleanup.callback(redis.close)
+        self.cleanup.callback(redis.close)
         stores = family(*(process for process in Process.running if process not in known))
-        node = self._broker() if broker == "rabbitmq" else None
+        node = self.rabbitmq() if broker == "rabbitmq" else None
         label = f"{broker}, {api_processes} API process{'es' if api_processes > 1 else ''}"
         label += f", {workers} workers" if workers > 1 else ""
         (folder / "demo-key").write_text(KEY)
@@ -115,15 +116,16 @@ class Site:
         return Installation("LitServe", {"LitServe": lambda: family(server)}, port, echo="predict")
 
     def _run(self, process: P) -> P:
-        self._cleanup.callback(process.close)
+        self.cleanup.callback(process.close)
         return process
 
-    def _broker(self) -> RabbitMQ:
+    def rabbitmq(self) -> RabbitMQ:
+        """Give the node, started for the first who asks."""
         if self._rabbitmq is None:
             folder = self.folder / "rabbitmq"
             folder.mkdir()
             self._rabbitmq = RabbitMQ(folder)
-            self._cleanup.callback(self._rabbitmq.close)
+            self.cleanup.callback(self._rabbitmq.close)
         return self._rabbitmq
 
 

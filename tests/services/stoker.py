@@ -17,11 +17,18 @@ BIN = Path(sys.executable).parent  # of the virtual environment
 
 
 class Worker(Process):
-    """A real worker process: `celery -A workers worker -Q <queue>`."""
+    """A real worker process: `celery -A <app> worker -Q <queue>`."""
 
-    def __init__(self, queue: str, env: Mapping[str, str], folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        queue: str,
+        env: Mapping[str, str],
+        folder: Path,
+        options: Sequence[str] = (),
+        app: str = "workers",
+    ) -> None:
         self.hostname = f"test-{uuid.uuid4().hex[:8]}@{socket.gethostname()}"
-        command = [str(BIN / "celery"), "-A", "workers", "worker", "-Q", queue, "-n", self.hostname, *options]
+        command = [str(BIN / "celery"), "-A", app, "worker", "-Q", queue, "-n", self.hostname, *options]
         log_file = folder / f"{self.hostname}.log"
         super().__init__(f"worker {queue}", command, _python_env(env), log_file, self.consumes)
 
