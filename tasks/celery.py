@@ -7,6 +7,7 @@ one queue cannot be overtaken. Both sides build the same app from the same setti
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,11 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
         broker_connection_timeout=1.0,  # s; a broker that is silent for longer counts as down
         broker_transport_options=_transport_options(settings.broker_url),
     )
+    # Of their own accord kombu takes any certificate of a Redis server, and any host's of RabbitMQ.
+    if settings.broker_url.startswith("rediss://"):
+        celery.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    elif settings.broker_url.startswith("amqps://"):
+        celery.conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}  # the URL's
     for endpoint in endpoints.values():
         celery.task(_run_elsewhere, name=endpoint.task_name, Request="workers.request:JobRequest")
     return celery

@@ -380,7 +380,7 @@ class JobStore:
                     pipeline.evalsha(sha1(script.encode()).hexdigest(), len(keys), *keys, *args)
                 try:
                     return list(pipeline.execute())
-                except redis.exceptions.NoScriptError:  # nothing of the pipeline has run
+                except redis.exceptions.NoScriptError:  # what has run runs again: every script bears that
                     if attempt == 2:
                         raise
                 for script in {script for script, _, _ in calls}:
