@@ -37,11 +37,17 @@ class Broker:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the logs of all running processes to the report of a failed test."""
+    """Add the logs of all running processes to the report of a failed test.
+
+    Texts are made such that UTF-8 can carry them, from one test process to the other: tests log odd ones.
+    """
     report = yield
     if report.failed:
         for process in Process.running:
             report.sections.append((f"log of {process.name} ({process.pid})", process.log()[-LOG_TAIL:]))
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
     return report
 
 
