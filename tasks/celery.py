@@ -48,7 +48,7 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
         worker_consumer="workers.consumer:Consumer",
         worker_prefetch_multiplier=2,  # the next batch is at hand when this one ends
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        worker_send_task_events=False,  # Flower switches them on where it listens
+        worker_send_task_events=True,
         worker_redirect_stdouts=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
