@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging
+from kombu.transport import TRANSPORT_ALIASES
 
 from schemas import Endpoint, EndpointFileError, load_endpoints
 from tasks.celery import create_celery, model_queue
@@ -29,8 +30,7 @@ def build_app() -> Celery:
     except (SettingsError, EndpointFileError) as error:
         raise SystemExit(str(error)) from error
     app = create_celery(settings, endpoints)
-    if settings.broker_url.startswith("amqp://"):
-        app.conf.broker_transport = "workers.transport:Transport"
+    TRANSPORT_ALIASES["amqp"] = "workers.transport:Transport"
     app.stoker_settings = settings
     app.stoker_endpoints = endpoints
     setup_logging.connect(_setup_logging, weak=False)

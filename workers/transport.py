@@ -90,6 +90,6 @@ class Connection(pyamqp.Connection):
 
 
 class Transport(pyamqp.Transport):
-    """What kombu knows of it: `broker_transport = "workers.transport:Transport"`."""
+    """What kombu takes for the URLs that begin with amqp:// in a worker: see `workers/main.py`."""
 
     Connection = Connection

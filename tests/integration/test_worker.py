@@ -125,7 +125,7 @@ def test_second_ctrl_c_gives_everything_back_at_once(submitter, start_worker):
     wait_until(lambda: "Warm shutdown" in worker.log(), 5, "the warm shutdown")
     assert worker.returncode is None
     worker.send_signal(signal.SIGINT)
-    worker.wait(5)
+    worker.wait(15)
     assert "Traceback" not in worker.log()
     assert submitter.store.get(job).state is JobState.PROCESSING  # and it is the broker's again
 
