@@ -53,6 +53,8 @@ class Settings:
         embedded: whether broker and store are the Redis server that `stoker up` starts.
         endpoint_folders: folders of endpoint files: the shipped ones, then the user's.
         api_processes: number of API processes.
+        drain_timeout: how long a worker that was told to stop lets its running batch go on, in seconds,
+            before it gives the jobs back; 0: as long as it takes.
         log_level: debug, info, warning or error.
         secret_key: signs session keys; None: made on first use in `home`.
         flower_password: of Flower's user `stoker`; None: made on first use in `home`.
@@ -79,6 +81,7 @@ class Settings:
     embedded: bool
     endpoint_folders: tuple[Path, ...]
     api_processes: int
+    drain_timeout: int
     log_level: str
     secret_key: str | None
     flower_password: str | None
@@ -173,6 +176,7 @@ class _Reader:
             embedded=embedded,
             endpoint_folders=(SHIPPED, *self._folders("STOKER_ENDPOINTS")),
             api_processes=self._number("STOKER_API_PROCESSES", 1, 1, 256),
+            drain_timeout=self._number("STOKER_DRAIN_TIMEOUT", 0, 0, 86_400),
             log_level=self._choice("STOKER_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
             secret_key=self._secret("STOKER_SECRET_KEY"),
             flower_password=self._secret("STOKER_FLOWER_PASSWORD"),

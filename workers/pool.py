@@ -6,6 +6,7 @@ Everything but the execution stays Celery's own: consuming, acks, events, remote
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
 import time
@@ -31,6 +32,7 @@ from workers.host import Host, ProcessHost
 from workers.main import served
 from workers.messages import FromHost
 from workers.metrics import MetricsError
+from workers.signals import SecondSignal
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class BatchPool(BasePool):
         self._last_delivery = 0
         self._answers: deque[Answer | Fatal] = deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._second_signal = SecondSignal(self._wake)
+        self._drain_timeout = settings.drain_timeout or math.inf
         self._hub: Any = None
         self._consumer: Any = None
         mine = served(endpoints, set(self._queues))
@@ -95,7 +99,8 @@ class BatchPool(BasePool):
         """
         self._serve_metrics()
         self._dispatcher.start()
-        worker_shutting_down.connect(self._on_shutting_down)
+        self._second_signal.install()
+        worker_shutting_down.connect(self._second_signal.on_first)
         while not self._dispatcher.ready.wait(0.2):
             state.maybe_shutdown()
         if self._dispatcher.failure:
@@ -131,19 +136,16 @@ class BatchPool(BasePool):
     def on_stop(self) -> None:
         """Finish the running batch, store and ack it; the rest goes back when the connection closes.
 
-        A cold shutdown (a second Ctrl-C, SIGQUIT) calls this again, while it runs, and gives all back.
+        At a second signal, or when the batch takes longer than the drain timeout, all goes back.
         """
-        if state.should_terminate:
-            self._dispatcher.kill()
         self._dispatcher.shutdown()
+        end = time.monotonic() + self._drain_timeout
         while self._dispatcher.is_alive():
             select.select([self._wake], [], [], 0.1)
+            if state.should_terminate or time.monotonic() > end:
+                self._dispatcher.kill()
             self._turn()
         self._turn()
-
-    def _on_shutting_down(self, **_: Any) -> None:
-        """Wake the loop, so that it sees the signal now."""
-        os.eventfd_write(self._wake, 1)
 
     def on_terminate(self) -> None:
         """End at once; everything that is not acked goes back."""

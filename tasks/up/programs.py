@@ -11,6 +11,7 @@ from schemas import Endpoint
 from tasks.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]  # folder of our packages
+WORKER_GRACE = 25  # s; what a running batch may take to end
 API_GRACE = 30  # s; after Ctrl-C nobody waits as long as a job may take
 
 
@@ -68,10 +69,13 @@ def programs(
         lock = settings.home / "redis" / "lock"
         found.append(Program("redis", command, 100, 1, 15, essential=True, lock=lock))
     ports = metrics_ports(settings, endpoints)
+    drain = settings.drain_timeout or WORKER_GRACE
     for queue in worker_queues(endpoints):
         options = ("worker", "-Q", queue, "-n", f"{queue}@%h", "--loglevel", settings.log_level)
-        own = ("env", f"STOKER_METRICS_PORT={ports[queue]}") if ports else ()
-        found.append(Program(f"worker-{queue}", (*own, *celery, *options), 200, 10, 30))
+        own = ["env", f"STOKER_DRAIN_TIMEOUT={drain}"]
+        if ports:
+            own.append(f"STOKER_METRICS_PORT={ports[queue]}")
+        found.append(Program(f"worker-{queue}", (*own, *celery, *options), 200, 10, drain + 5))
     patience = ("--graceful-timeout", str(API_GRACE))
     gunicorn = (
         sys.executable,

@@ -117,17 +117,53 @@ def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(submitter, s
     assert set(runs(log).values()) == {1} and len(runs(log)) == 30
 
 
-def test_second_ctrl_c_gives_everything_back_at_once(submitter, start_worker):
-    worker = start_worker("trial_cpu")
-    job = submitter.submit(action="sleep", seconds=20)
+def busy_worker(submitter, start_worker, env=None):
+    """A worker that is told to run a job of 60 s, and the job."""
+    worker = start_worker("trial_cpu", env)
+    job = submitter.submit(action="sleep", seconds=60)
     wait_until(lambda: submitter.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
+    return worker, job
+
+
+def assert_given_back(submitter, worker, job):
+    worker.wait(20)
+    assert "Traceback" not in worker.log()
+    assert submitter.store.get(job).state is JobState.PROCESSING  # and it is the broker's again
+
+
+def test_second_ctrl_c_gives_everything_back_at_once(submitter, start_worker):
+    worker, job = busy_worker(submitter, start_worker)
     worker.send_signal(signal.SIGINT)
     wait_until(lambda: "Warm shutdown" in worker.log(), 5, "the warm shutdown")
     assert worker.returncode is None
     worker.send_signal(signal.SIGINT)
-    worker.wait(15)
-    assert "Traceback" not in worker.log()
-    assert submitter.store.get(job).state is JobState.PROCESSING  # and it is the broker's again
+    assert_given_back(submitter, worker, job)
+
+
+@ON_RABBITMQ
+@pytest.mark.parametrize("pause", [0.002, 0.01, 0.03, 0.1])
+def test_second_sigterm_may_come_at_any_moment(submitter, start_worker, pause):
+    worker, job = busy_worker(submitter, start_worker)
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(pause)  # whatever the first one has led to by then
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(pause)
+    worker.send_signal(signal.SIGTERM)
+    assert_given_back(submitter, worker, job)
+
+
+@ON_RABBITMQ
+def test_sigquit_gives_everything_back_at_once(submitter, start_worker):
+    worker, job = busy_worker(submitter, start_worker)
+    worker.send_signal(signal.SIGQUIT)
+    assert_given_back(submitter, worker, job)
+
+
+@ON_RABBITMQ
+def test_batch_that_takes_longer_than_the_drain_timeout_is_given_back(submitter, start_worker):
+    worker, job = busy_worker(submitter, start_worker, {"STOKER_DRAIN_TIMEOUT": "1"})
+    worker.send_signal(signal.SIGTERM)
+    assert_given_back(submitter, worker, job)
 
 
 @ON_RABBITMQ

@@ -4,6 +4,8 @@ import dataclasses
 import runpy
 from pathlib import Path
 
+import pytest
+
 from tasks.settings import Settings
 from tasks.up.programs import flower_config, metrics_ports, programs, worker_queues
 from tests.unit.up.conftest import MakeEndpoints
@@ -36,8 +38,18 @@ def test_each_worker_serves_its_metrics_on_the_next_port(
     settings = dataclasses.replace(settings, metrics_port=9601)
     assert metrics_ports(settings, endpoints) == {"one": 9601, "two": 9602}
     commands = {program.name: program.command for program in programs(settings, endpoints, None)}
-    assert commands["worker-one"][:2] == ("env", "STOKER_METRICS_PORT=9601")
-    assert commands["worker-two"][:2] == ("env", "STOKER_METRICS_PORT=9602")
+    assert commands["worker-one"][2] == "STOKER_METRICS_PORT=9601"
+    assert commands["worker-two"][2] == "STOKER_METRICS_PORT=9602"
+
+
+@pytest.mark.parametrize(("drain", "given"), [(0, 25), (7, 7), (300, 300)])
+def test_worker_gives_its_batch_back_before_it_would_be_killed(
+    settings: Settings, make_endpoints: MakeEndpoints, drain: int, given: int
+) -> None:
+    settings = dataclasses.replace(settings, drain_timeout=drain)
+    (worker, *_) = programs(settings, make_endpoints(("a", "one", True, True)), None)
+    assert worker.command[:2] == ("env", f"STOKER_DRAIN_TIMEOUT={given}")
+    assert worker.stop_time > given
 
 
 def test_api_stops_before_the_workers_and_redis_last(
