@@ -19,7 +19,7 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import KombuError
 
-from tasks.envelope import CONTENT_ENCODING, CONTENT_TYPE
+from tasks.envelope import CONTENT_ENCODING, CONTENT_TYPE, Message
 from tasks.errors import BrokerUnavailable
 from tasks.postings import Posting, Unconfirmed
 
@@ -65,6 +65,7 @@ class RabbitLink:
         self._declared: set[str] = set()
         self._unconfirmed = Unconfirmed()
         self._blocked = False
+        self._sending = threading.Lock()
         connection = connect(celery)
         self._connection: amqp.Connection = connection.connection
         self._socket = self._connection.sock
@@ -85,6 +86,8 @@ class RabbitLink:
         channel.events["basic_ack"].add(self._on_ack)
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
+        self._answer_close = channel._callbacks[spec.Channel.Close]
+        channel._callbacks[spec.Channel.Close] = self._on_channel_close
         self._connection.on_blocked = lambda reason: self._set_blocked(True)
         self._connection.on_unblocked = lambda: self._set_blocked(False)
         self._socket.settimeout(None)
@@ -115,17 +118,16 @@ class RabbitLink:
     def send(self, postings: Sequence[Posting]) -> None:
         """Send messages to queues that were declared; each is settled, or lost, later."""
         for place, posting in enumerate(postings):
-            self._unconfirmed.sent(posting)
+            content = self._content(posting.message)
             try:
-                self._send(posting)
+                if not self._send(posting, content):
+                    return self._lost(postings[place:], ConnectionError("the connection was closed"))
             except Exception as error:  # py-amqp raises all kinds when the connection ends under it
                 self._cut()
-                self._lost([*self._unconfirmed.take_all(), *postings[place + 1 :]], error)
-                return
+                return self._lost(postings[place + 1 :], error)
 
-    def _send(self, posting: Posting) -> None:
-        message = posting.message
-        content = self._channel.prepare_message(
+    def _content(self, message: Message) -> amqp.Message:
+        return self._channel.prepare_message(
             message.body,
             priority=0,
             content_type=CONTENT_TYPE,
@@ -133,10 +135,18 @@ class RabbitLink:
             headers=message.headers,
             properties=message.properties,
         )
+
+    def _send(self, posting: Posting, content: amqp.Message) -> bool:
+        """Send a message, and note it; from then on it is the reader's. Gives False if it is too late."""
         # Not `basic_publish`: that reads from the connection, which is what the other thread does.
         mandatory, immediate = True, False
-        target = (0, "", message.queue, mandatory, immediate)
-        self._channel.send_method(spec.Basic.Publish, "Bssbb", target, content)
+        target = (0, "", posting.message.queue, mandatory, immediate)
+        with self._sending:
+            if not self.alive:
+                return False
+            self._unconfirmed.sent(posting)
+            self._channel.send_method(spec.Basic.Publish, "Bssbb", target, content)
+            return True
 
     def check(self, since: float) -> None:
         """Give the connection up if nothing was heard on it since then, by the monotonic clock."""
@@ -165,9 +175,11 @@ class RabbitLink:
                 self._heard = time.monotonic()
         except Exception as error:  # as above
             reason = error
-        self.alive = False
+        self._cut()
+        with self._sending:  # whoever has it, gets an error now, and nothing can be sent from here on
+            pass
         with suppress(Exception):
-            self._connection.collect()  # before the rest is taken: from here on nothing can be sent
+            self._connection.collect()
         rest = self._unconfirmed.take_all()
         if rest and isinstance(reason, amqp.ChannelError):
             # Only a message that is too large makes the broker close the channel.
@@ -175,6 +187,12 @@ class RabbitLink:
             rest.remove(culprit)
             culprit.settle(BrokerUnavailable(f"the message broker refused the job: {reason}"))
         self._lost(rest, reason)
+
+    def _on_channel_close(self, *reason: Any) -> None:
+        """Let nothing follow the answer: the broker would end the connection, and not say why."""
+        with self._sending:
+            self.alive = False
+        self._answer_close(*reason)
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         unroutable = []

@@ -37,6 +37,7 @@ class SecondSignal:
         os.eventfd_write(self._wake, 1)
 
     def __call__(self, *_: Any) -> None:
+        """Leave the note."""
         state.should_terminate = EX_FAILURE
         os.eventfd_write(self._wake, 1)
         os.write(2, b"worker: ends now; what runs is given back\n")  # a logger's lock may be held

@@ -302,7 +302,7 @@ def test_a_message_that_is_too_large_is_refused_and_the_others_go_on(
     with Crowd(submitter, wide(submitter)) as crowd:
         crowd.wait_for(accepted=CLIENTS)
         for _ in range(5):
-            with pytest.raises(BrokerUnavailable, match=r"larger than|expected .channel.open"):
+            with pytest.raises(BrokerUnavailable, match="larger than"):
                 submitter.submit("echo", text="x" * small_messages)
             crowd.wait_for(accepted=CLIENTS)
     assert crowd.refused == []

@@ -28,6 +28,8 @@ class FakeConnection:
         self.connected = True
         self.events: dict[str, set[Callable[..., None]]] = defaultdict(set)
         self.published: list[str] = []
+        self._callbacks: dict[Any, Callable[..., None]] = {spec.Channel.Close: self._on_close}
+        self.sent_at_close = 0
         self.closing = False
         self.fails_at = 0
         self._heard: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -54,7 +56,15 @@ class FakeConnection:
         self._heard.put(act)
         assert done.wait(5)
 
+    def close_channel(self, error: Exception) -> None:
+        """Close it, and go on when the reader has answered."""
+        self._do(lambda: self._callbacks[spec.Channel.Close]())
+        self.fail(error)
+
     # what py-amqp does
+
+    def _on_close(self) -> None:
+        self.sent_at_close = len(self.published)
 
     def drain_events(self) -> None:
         self._heard.get()()
@@ -238,6 +248,20 @@ def test_a_message_that_is_too_large_is_refused_and_the_others_are_lost(
     connection.fail(amqp.PreconditionFailed("message size 1000 is larger than 100"))
     wait_until(lambda: ended(link), 5, "the reader to end")
     assert [name for name, _ in lost] == ["a", "b"]
+    with pytest.raises(BrokerUnavailable, match="larger than 100"):
+        large.wait(0)
+
+
+def test_nothing_follows_the_answer_to_a_channel_that_is_closed(
+    link: RabbitLink, connection: FakeConnection, lost: list[tuple[str, str]]
+) -> None:
+    large = posting("large", "x" * 1000)
+    link.send([large])
+    connection.close_channel(amqp.PreconditionFailed("message size 1000 is larger than 100"))
+    link.send([posting("a")])
+    wait_until(lambda: ended(link), 5, "the reader to end")
+    assert len(connection.published) == connection.sent_at_close == 1
+    assert [name for name, _ in lost] == ["a"]
     with pytest.raises(BrokerUnavailable, match="larger than 100"):
         large.wait(0)
 
