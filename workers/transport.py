@@ -7,11 +7,13 @@ waits to get it back. Here a call reads what is there, and acks that go out toge
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from struct import unpack_from
 from typing import Any
 
+from amqp.exceptions import RecoverableConnectionError
 from amqp.transport import SSLTransport, TCPTransport
 from kombu.transport import pyamqp
 
@@ -38,13 +40,14 @@ class BufferedTransport(TCPTransport):
     @contextmanager
     def having_timeout(self, timeout: float | None) -> Iterator[Any]:
         """Set a timeout for what follows, unless the next frame is here and nothing will be waited for."""
-        if self._has_frame():
+        if self.has_frame():
             yield self.sock
         else:
             with super().having_timeout(timeout) as sock:
                 yield sock
 
-    def _has_frame(self) -> bool:
+    def has_frame(self) -> bool:
+        """Whether a whole frame was read that nobody has taken."""
         buffer = self._read_buffer
         if len(buffer) < FRAME_HEAD + FRAME_END:
             return False
@@ -90,6 +93,39 @@ class Connection(pyamqp.Connection):
 
 
 class Transport(pyamqp.Transport):
-    """What kombu takes for the URLs that begin with amqp:// in a worker: see `workers/main.py`."""
+    """What kombu takes for the URLs that begin with amqp:// in a worker: see `workers/main.py`.
+
+    It handles all that has come before the loop waits again. kombu handles one message and asks the loop for
+    another turn, but the loop waits for the socket first, which does not tell of what was read ahead.
+    """
 
     Connection = Connection
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        """Read whenever the socket has something, or what waited for an answer has left something."""
+        super().register_with_event_loop(connection, loop)
+
+        def on_tick() -> None:
+            if not connection.connected:
+                loop.on_tick.discard(on_tick)
+            elif isinstance(connection.transport, BufferedTransport) and connection.transport.has_frame():
+                self.on_readable(connection, loop)
+
+        loop.on_tick.add(on_tick)
+
+    def on_readable(self, connection: Any, loop: Any) -> None:
+        """Handle all that is there.
+
+        Raises:
+            RecoverableConnectionError: the connection is lost.
+        """
+        try:
+            while connection.connected:
+                connection.drain_events(timeout=0)
+        except TimeoutError:
+            return
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EINTR):
+                return
+            raise
+        raise RecoverableConnectionError("the connection was closed")
