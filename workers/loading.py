@@ -125,7 +125,8 @@ def _warm_up(endpoint: Endpoint, model: Model) -> None:
     if endpoint.example is None:
         return
     inputs = {**endpoint.default_session_vars(), **endpoint.load_inputs(endpoint.example)}
-    (outcome,) = Runner(endpoint, model).run([Item(0, "warm-up", endpoint.name, inputs)])
+    runner, item = Runner(endpoint, model), Item(0, "warm-up", endpoint.name, inputs)
+    (outcome,) = runner.outcomes([item], runner.run([item]))
     if outcome.error:
         reason = f"model {endpoint.model} fails on the example of endpoint {endpoint.name}: {outcome.error}"
         raise ModelLoadFailed(reason)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from workers.finisher import Finisher
 from workers.messages import (
     Cancel,
     Done,
@@ -77,6 +78,7 @@ class ModelLoop:
         self._items: dict[int, Item] = {}
         self._started: set[int] = set()
         self._canceled: set[int] = set()
+        self._finisher = Finisher()
         self._jobs = 0
         self._leaving: str | None = None
         self._stopping = False
@@ -106,6 +108,7 @@ class ModelLoop:
             for session in self._sessions:
                 if session.running:
                     self._step(session)
+        self._finisher.wait()
 
     # -- what comes next, under the lock: a job is either dropped or started
 
@@ -125,6 +128,12 @@ class ModelLoop:
                     return self._to_start(taken)
                 due = self._batcher.next_due()
                 self._changed.wait(None if due == math.inf else max(0.0, due - self._clock()))
+
+    @property
+    def _more(self) -> bool:
+        """Whether jobs wait."""
+        with self._changed:
+            return bool(self._arrived or len(self._batcher))
 
     def _busy(self) -> dict[Hashable, Running]:
         return {id(session): running for session in self._sessions if (running := session.running)}
@@ -190,9 +199,14 @@ class ModelLoop:
             return
         service = self._services[batch[0][0].endpoint]
         if service.session is None:
+            items = [item for item, _ in batch]
             began = self._clock()
-            outcomes = service.runner.run([item for item, _ in batch])
-            self._done(outcomes, self._clock() - began)
+            answers = service.runner.run(items)
+            took = self._clock() - began
+            self._count(items)
+            self._finisher.finish(
+                lambda: self._say_done(service.runner.outcomes(items, answers), took), beside=self._more
+            )
             return
         for item, waiting in batch:
             runner = self._services[item.endpoint].runner
@@ -208,10 +222,16 @@ class ModelLoop:
             self._emit(Returned(again))
 
     def _done(self, outcomes: list[Outcome], run_time: float) -> None:
+        self._count(outcomes)
+        self._say_done(outcomes, run_time)
+
+    def _count(self, jobs: Sequence[object]) -> None:
+        self._jobs += len(jobs)
+        self._leaving = self._leaving or self._worn_out(self._jobs)
+
+    def _say_done(self, outcomes: list[Outcome], run_time: float) -> None:
         self._forget(outcome.number for outcome in outcomes)
         self._emit(Done(outcomes, run_time, at=time.time()))
-        self._jobs += len(outcomes)
-        self._leaving = self._leaving or self._worn_out(self._jobs)
 
     def _forget(self, numbers: Iterable[int]) -> None:
         over = set(numbers)

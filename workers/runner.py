@@ -64,10 +64,14 @@ class Runner:
         """Seconds after which a job counts as hung."""
         return self._endpoint.max_runtime
 
-    def run(self, items: Sequence[Item]) -> list[Outcome]:
-        """Run a batch; gives one outcome for each item, in order, and raises nothing."""
+    def run(self, items: Sequence[Item]) -> list[Any]:
+        """Run a batch; raises nothing.
+
+        Returns:
+            For each item, in order, what the model gave, or the outcome of one that failed: for `outcomes`.
+        """
         try:
-            answers = self._predict(items)
+            return self._predict(items)
         except JobCanceled:
             return [Outcome(item.number, error="canceled") for item in items]
         except ModelError as error:  # the model broke its contract: which job it was does not matter
@@ -78,14 +82,16 @@ class Runner:
                 logger.exception("%s failed on job %s", self._endpoint.name, items[0].job_id)
                 return [Outcome(items[0].number, error=in_words(error))]
             out_of_memory = is_out_of_memory(error)
-        else:
-            return [self.outcome(item, answer) for item, answer in zip(items, answers, strict=True)]
         # The error is gone here, and with it the model's frames, which may hold the memory that was short.
         if out_of_memory:
             logger.warning("%s: out of memory with %d jobs; trying halves", self._endpoint.name, len(items))
             self._model.release_memory()
         middle = len(items) // 2  # one of them is the culprit: halve until it stands alone
         return self.run(items[:middle]) + self.run(items[middle:])
+
+    def outcomes(self, items: Sequence[Item], answers: Sequence[Any]) -> list[Outcome]:
+        """Encode what `run` gave for these items; from any thread."""
+        return [self.outcome(item, answer) for item, answer in zip(items, answers, strict=True)]
 
     def _predict(self, items: Sequence[Item]) -> list[Any]:
         numbers = [item.number for item in items]
@@ -109,6 +115,8 @@ class Runner:
 
     def outcome(self, item: Item, answer: Any) -> Outcome:
         """Encode what the model gave for a job."""
+        if isinstance(answer, Outcome):
+            return answer
         if isinstance(answer, Exception):
             return Outcome(item.number, error=in_words(answer))
         if not isinstance(answer, Mapping):
@@ -122,6 +130,9 @@ class Runner:
             return Outcome(item.number, error=in_words(error))
         except (TypeError, ValueError) as error:
             return Outcome(item.number, error=f"a session variable is not JSON: {in_words(error)}")
+        except Exception as error:  # the end of this job, whatever an encoder may raise
+            logger.exception("%s: outputs of job %s cannot be encoded", self._endpoint.name, item.job_id)
+            return Outcome(item.number, error=in_words(error))
         return Outcome(item.number, outputs=outputs, session_vars=session_vars, blobs=blobs)
 
 

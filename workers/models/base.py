@@ -142,7 +142,8 @@ class Model:
 
         Returns:
             For each job, in the same order, its outputs by name, or an exception instance, which fails
-            that job alone with its text.
+            that job alone with its text. They are encoded while the next batch runs: give each batch arrays
+            of its own.
 
         Raises:
             Exception: anything; the batch is then run again in halves until the job at fault is found.

@@ -15,9 +15,6 @@ WAIT = 5
 class HeldRunner:
     """A runner that ends a batch when the test says so."""
 
-    def __init__(self):
-        self.go = queue.SimpleQueue()
-
     max_runtime = 60.0
 
     def group(self, item):
@@ -26,14 +23,24 @@ class HeldRunner:
     def cost(self, item):
         return 1.0
 
+    def __init__(self):
+        self.go = queue.SimpleQueue()
+        self.encoded = threading.Event()
+        self.encoded.set()
+
     def run(self, items):
         self.go.get(timeout=WAIT)
-        return [Outcome(item.number, outputs={}) for item in items]
+        return [{} for _ in items]
+
+    def outcomes(self, items, answers):
+        assert self.encoded.wait(WAIT)
+        return [Outcome(item.number, outputs=answer) for item, answer in zip(items, answers, strict=True)]
 
 
 class RunningLoop:
     def __init__(self):
         self.said = queue.SimpleQueue()
+        self.early = []
         self.runner = HeldRunner()
         self.max_jobs = 1000
         self.loop = ModelLoop({"a": Service(self.runner, Limits(2, 0.0))}, self.said.put, self.worn_out)
@@ -47,8 +54,13 @@ class RunningLoop:
         self.loop.deliver(Jobs([Item(n, f"job{n}", "a", {}) for n in numbers]))
 
     def next(self, kind):
-        message = self.said.get(timeout=WAIT)
-        assert isinstance(message, kind), message
+        """The next message of a kind: a batch may start before the one before it has said its outcomes."""
+        for message in self.early:
+            if isinstance(message, kind):
+                self.early.remove(message)
+                return message
+        while not isinstance(message := self.said.get(timeout=WAIT), kind):
+            self.early.append(message)
         return message
 
     def finish_batch(self):
@@ -81,6 +93,40 @@ def test_jobs_that_arrive_while_the_model_runs_form_the_next_batch(running):
     running.finish_batch()
     assert running.next(Started).numbers == [2, 3]
     running.finish_batch()
+
+
+def test_outputs_are_encoded_while_the_next_batch_runs(running):
+    running.jobs(1)
+    running.next(Started)
+    running.jobs(2)
+    running.runner.encoded.clear()
+    running.runner.go.put(None)
+    assert running.next(Started).numbers == [2]
+    running.jobs(3)
+    running.runner.go.put(None)
+    with pytest.raises(queue.Empty):  # one batch at a time is encoded, so that outputs do not pile up
+        running.said.get(timeout=0.05)
+    running.runner.encoded.set()
+    assert running.next(Done).outcomes[0].number == 1
+    assert running.next(Done).outcomes[0].number == 2
+    assert running.next(Started).numbers == [3]
+    running.finish_batch()
+
+
+def test_nothing_ends_before_its_outputs_are_encoded(running):
+    running.jobs(1)
+    running.next(Started)
+    running.jobs(2)
+    running.runner.encoded.clear()
+    running.runner.go.put(None)
+    running.next(Started)
+    running.loop.deliver(Stop())
+    running.runner.go.put(None)
+    running.thread.join(0.05)
+    assert running.thread.is_alive()
+    running.runner.encoded.set()
+    running.thread.join(WAIT)
+    assert [running.next(Done).outcomes[0].number for _ in range(2)] == [1, 2]
 
 
 def test_recalled_job_is_dropped_at_once_if_it_has_not_started(running):

@@ -60,7 +60,8 @@ class Scripted(Model):
 
 def run(endpoint, texts, model=None, **hooks):
     items = [Item(n, f"job{n}", "probe", {"text": text}) for n, text in enumerate(texts, 1)]
-    return Runner(endpoint, model or Scripted(), **hooks).run(items)
+    runner = Runner(endpoint, model or Scripted(), **hooks)
+    return runner.outcomes(items, runner.run(items))
 
 
 def test_each_job_gets_its_declared_outputs_and_its_session_variables(endpoint):
