@@ -107,7 +107,8 @@ def prefilled(options: Options) -> Found:
     found: dict[str, Any] = {}
     with site() as place:
         echoes, gpus = Queue(place, "echo"), Queue(place, "simgpu")
-        echo_jobs, gpu_jobs = (round(rate * options.seconds) for rate in (2000, SIMGPU_LIMIT))
+        echo_jobs = round(2000 * options.seconds)
+        gpu_jobs = BATCH * round(SIMGPU_LIMIT / BATCH * options.seconds)  # the limit holds for full batches
         kinds: dict[str, list[dict[str, float]]] = {}
         for run in range(options.runs):
             for name, app in (("process", PROCESS), ("thread", THREAD)):
