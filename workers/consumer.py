@@ -94,6 +94,13 @@ class Consumer(CeleryConsumer):
         super().__init__(*args, **kwargs)
         self.pool.attach(self)
 
+    def start(self) -> None:
+        """Fetch a third batch where batches are quick: it takes the broker longer to replace one."""
+        if self.pool.quick and self.prefetch_multiplier == self.app.conf.worker_prefetch_multiplier:
+            self.prefetch_multiplier += 1
+            self.initial_prefetch_count += self.pool.num_processes
+        super().start()
+
     def call_soon_ack(self, p: Any, *args: Any, **kwargs: Any) -> Any:
         """Ack now: we are on the loop's thread, and a callback of the hub would wait for its next poll."""
         return p(*args, **kwargs)

@@ -61,6 +61,7 @@ class Dispatcher(threading.Thread):
 
     Attributes:
         metrics: what it tells Prometheus, if somebody serves it.
+        batch_time: seconds that a batch takes at most, as far as is known when `ready` is set.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Dispatcher(threading.Thread):
     ) -> None:
         super().__init__(name="dispatcher", daemon=True)
         self.ready = threading.Event()
+        self.batch_time = math.inf
         self.failure: str | None = None
         self.abort = threading.Event()
         self._store, self._endpoints, self._reply = store, endpoints, reply
@@ -234,6 +236,7 @@ class Dispatcher(threading.Thread):
         self._announce_at = 0.0
         self._keeper.loaded()
         self.metrics.host_ready(event.load_time)
+        self.batch_time = event.batch_time
         self.ready.set()
 
     def _on_died(self, event: Died) -> None:

@@ -72,7 +72,7 @@ def serve(
     """
     began = time.monotonic()
     endpoints = served(load_endpoints(settings.endpoint_folders, settings.media_limits), set(queues))
-    models = load_models(endpoints)
+    models, batch_time = load_models(endpoints)
     luggage = Luggage(JobStore.from_url(settings.store_url, connections=2, silence=60))
     loop = build_loop(endpoints, models, emit, luggage)
 
@@ -85,7 +85,7 @@ def serve(
         loop.deliver(message)
 
     listen(deliver)
-    emit(Ready(time.monotonic() - began, describe(models)))
+    emit(Ready(time.monotonic() - began, describe(models), batch_time))
     loop.run()
 
 

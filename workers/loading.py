@@ -6,6 +6,7 @@ import importlib
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,16 +27,18 @@ logger = logging.getLogger(__name__)
 MARGIN = 60.0  # s that large outputs outlive the result that names them
 
 
-def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
+def load_models(endpoints: Sequence[Endpoint]) -> tuple[dict[str, Model], float]:
     """Load each model that these endpoints name, once, and warm it up with their examples.
 
     Returns:
-        Models by their names in the endpoint files.
+        Models by their names in the endpoint files; and how long a batch takes at most, in s, if each of its
+        jobs takes as long as the example: infinite if an endpoint has none.
 
     Raises:
         ModelLoadFailed: with the name of the model and the reason.
     """
     models: dict[str, Model] = {}
+    batch_time = 0.0
     for endpoint in endpoints:
         name = str(endpoint.model)
         try:
@@ -49,8 +52,8 @@ def load_models(endpoints: Sequence[Endpoint]) -> dict[str, Model]:
                 f"model {name} of endpoint {endpoint.name} cannot be loaded: {type(error).__name__}: {error}"
             )
             raise ModelLoadFailed(reason) from error
-        _warm_up(endpoint, models[name])
-    return models
+        batch_time = max(batch_time, _warm_up(endpoint, models[name]) * endpoint.max_batch_size)
+    return models, batch_time
 
 
 def build_loop(
@@ -121,12 +124,15 @@ def _find(name: str) -> type[Model]:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _warm_up(endpoint: Endpoint, model: Model) -> None:
+def _warm_up(endpoint: Endpoint, model: Model) -> float:
+    """Run the example; gives the seconds that it took."""
     if endpoint.example is None:
-        return
+        return math.inf
+    began = time.monotonic()
     inputs = {**endpoint.default_session_vars(), **endpoint.load_inputs(endpoint.example)}
     runner, item = Runner(endpoint, model), Item(0, "warm-up", endpoint.name, inputs)
     (outcome,) = runner.outcomes([item], runner.run([item]))
     if outcome.error:
         reason = f"model {endpoint.model} fails on the example of endpoint {endpoint.name}: {outcome.error}"
         raise ModelLoadFailed(reason)
+    return time.monotonic() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,10 +86,12 @@ class Ready:
 
     Attributes:
         description: of models and device, by the names of AIME's endpoint details.
+        batch_time: seconds that a batch takes at most, as far as the examples tell.
     """
 
     load_time: float
     description: dict[str, Any]
+    batch_time: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ from workers.signals import SecondSignal
 
 logger = logging.getLogger(__name__)
 
+QUICK = 1.0  # s that a batch may take
+
 
 class JobFailed(StokerError):
     """The model failed on a job; shown in Celery's events."""
@@ -116,6 +118,11 @@ class BatchPool(BasePool):
         except MetricsError as error:
             logger.critical("%s", error)
             raise SystemExit(EX_FAILURE) from error
+
+    @property
+    def quick(self) -> bool:
+        """Whether a batch is over so soon that one more may wait here; known once the pool has started."""
+        return self._dispatcher.batch_time <= QUICK
 
     def register_with_event_loop(self, loop: Any) -> None:
         """Listen for answers; called again after each reconnect, when the hub has forgotten us."""

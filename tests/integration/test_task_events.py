@@ -86,3 +86,18 @@ def test_inspect_shows_what_runs_and_what_waits(submitter, start_worker):
     assert len(reserved[name]) == 8  # the next batch
     assert stats[name]["pool"]["running"] == 8
     assert "secret prompt" not in repr([active, reserved, stats])
+
+
+@pytest.mark.parametrize(("endpoint", "batches"), [("echo", 3), ("trial", 2)])
+def test_worker_of_a_quick_model_fetches_a_third_batch(submitter, start_worker, endpoint, batches):
+    known = submitter.endpoints[endpoint]
+    name = start_worker(known.queue).hostname
+    stats = submitter.celery.control.inspect([name], timeout=10).stats()
+    assert stats[name]["prefetch_count"] == batches * known.max_batch_size
+
+
+def test_prefetch_multiplier_of_the_command_line_counts(submitter, start_worker):
+    known = submitter.endpoints["echo"]
+    name = start_worker(known.queue, options=["--prefetch-multiplier=1"]).hostname
+    stats = submitter.celery.control.inspect([name], timeout=10).stats()
+    assert stats[name]["prefetch_count"] == known.max_batch_size
