@@ -7,13 +7,14 @@ DEV := $(VENV)/.dev-installed
 # Test processes at once: tests mostly wait, each process has its own servers.
 PROCESSES ?= 2
 TESTS ?= tests/unit tests/integration tests/e2e tests/chaos
+SEED ?= 1
 RABBITMQ4 := .rabbitmq4
 RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submit.py \
 	tests/integration/test_services.py tests/e2e/test_service.py
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 env lint format types layers unit integration e2e services bench chaos coverage clean
+.PHONY: help run test test-rabbitmq4 env lint format types layers unit integration e2e services bench fuzz chaos coverage clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*##/\1 \t/' | expand -t 16
@@ -60,6 +61,9 @@ coverage: services $(DEV)  ## the tests, and what they did not reach
 
 chaos: services $(DEV)  ## thousands of jobs while parts of the installation are killed
 	@CHAOS_JOBS=2000 $(BIN)/pytest tests/chaos -s
+
+fuzz: $(DEV)  ## damaged files of every format, for 10 minutes; SEED=n begins elsewhere
+	@$(BIN)/python -m tests.fuzz --seconds 100 --seeds 2 --seed $(SEED)
 
 bench: services $(DEV)  ## speed
 	@$(BIN)/python -m tests.bench

@@ -53,7 +53,10 @@ class Converter:
         finally:
             self._calls -= 1
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame: a cycle, and with it the request's body
         return result
 
     def _native(self) -> Any:

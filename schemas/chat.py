@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from marshmallow import ValidationError
@@ -59,16 +60,19 @@ class ChatContext(Json):
         messages = super().convert(value)
         if not isinstance(messages, list):
             self.refuse_type(messages)
-        places = [f"{self.title}[{number}]" for number in range(len(messages))]
-        problems = [p for m, place in zip(messages, places, strict=True) for p in self._check(m, place)]
+        problems = list(islice(self._told(messages, self._check), PROBLEMS_LISTED))
         count = sum(1 for message in messages for item in _items(message) if self.media.keys() & item)
         if count > self.max_items:
             problems.append(f"Parameter {self.title}: holds {count} files: at most {self.max_items} allowed!")
         if not problems:
-            problems = [p for m, place in zip(messages, places, strict=True) for p in self._fit(m, place)]
+            problems = list(islice(self._told(messages, self._fit), PROBLEMS_LISTED))
         if problems:
             raise ValidationError(problems[:PROBLEMS_LISTED])
         return messages
+
+    def _told(self, messages: list[Any], look: Callable[[Any, str], Iterator[str]]) -> Iterator[str]:
+        for number, message in enumerate(messages):
+            yield from look(message, f"{self.title}[{number}]")
 
     def _check(self, message: Any, place: str) -> Iterator[str]:
         if not isinstance(message, dict):

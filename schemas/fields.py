@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import Any
 
 from marshmallow import ValidationError, missing
 
+from schemas.jsontext import BadJson, read_json
 from schemas.media.limits import MediaLimits
 from schemas.parameter import Parameter
 from schemas.tables import Table
@@ -146,15 +147,11 @@ class Json(Parameter):
         if not text.strip():
             return None
         try:
-            return json.loads(text, parse_constant=_refuse_constant)
-        except RecursionError:
-            reason = f"it is nested too deeply: at most {DEEPEST} levels are allowed"
-        except ValueError as error:
+            return read_json(text.encode(), DEEPEST)
+        except UnicodeEncodeError:
+            reason = "holds half of a surrogate pair"
+        except BadJson as error:
             reason = str(error)
         raise ValidationError(
-            f"Invalid argument {self.title}={shown(text)}. Expected: JSON, but it cannot be read: {reason}!"
+            f"Invalid argument {self.title}={shown(text)}. Expected: JSON, but it {reason}!"
         )
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")

@@ -134,6 +134,8 @@ class InputSchema:
             inputs = schema.load(given)
         except ValidationError as error:
             errors = error.normalized_messages() | errors
+            # A frame of marshmallow's holds the error, and the error the frame, with all inputs.
+            error.__traceback__ = None
         if unknown or errors:
             raise _input_error(unknown, errors)
         return dict(inputs)

@@ -253,7 +253,11 @@ def _number(data: bytes, start: int, longest: int) -> tuple[int, int]:
 
 
 def _mp4_headers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Give start and end of everything but the media data."""
+    """Give start and end of everything but the media data.
+
+    Raises:
+        MediaError: header or media data end early. FFmpeg would give what is there.
+    """
     position = boxes = 0
     while position + 8 <= len(data):
         boxes += 1
@@ -261,7 +265,9 @@ def _mp4_headers(data: bytes) -> Iterator[tuple[int, int]]:
         size, name = struct.unpack_from(">I4s", data, position)
         if size == 1 and position + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, position + 8)
-        end = min(len(data), position + size) if size >= 8 else len(data)
+        end = position + size if size >= 8 else len(data)
+        if end > len(data) and name in (b"moov", b"moof", b"mdat"):
+            raise MediaError(CUT_OFF)
         if name != b"mdat":
             yield position, end
         position = end

@@ -7,7 +7,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,11 +18,11 @@ import pytest
 
 from tasks.store import JobStore
 from tests.bench import bare
+from tests.bench.conversions import Conversion, has_ffmpeg, of_images, of_sounds, repeat
 from tests.bench.load import Load
 from tests.bench.media import measured, probe_health, sending
 from tests.bench.prefilled import PROCESS, THREAD, Queue, medians
 from tests.bench.report import Case
-from tests.bench.sounds import conversions, has_ffmpeg, repeat
 from tests.bench.stack import KEY, Installation, Site, listens, site
 from tests.bench.streams import Streams
 from tests.services import Process, free_port
@@ -174,8 +174,17 @@ def media(options: Options) -> Found:
     return cases, {"clients": clients}
 
 
+def images(options: Options) -> Found:
+    """Images of 12 megapixels, shrunk in threads of one process, and by one ffmpeg process for each."""
+    return _beside_ffmpeg(options, of_images)
+
+
 def sounds(options: Options) -> Found:
     """Sounds of ten seconds, converted in threads of one process, and by one ffmpeg process for each."""
+    return _beside_ffmpeg(options, of_sounds)
+
+
+def _beside_ffmpeg(options: Options, conversions: Callable[[], Mapping[str, Conversion]]) -> Found:
     if not has_ffmpeg():
         pytest.skip("ffmpeg is not installed: there is nothing to compare with")
     counts = options.clients or (1, 4)
@@ -243,6 +252,7 @@ BENCHES: dict[str, Callable[[Options], Found]] = {
     "embed": embed,
     "streams": streams,
     "media": media,
+    "images": images,
     "sounds": sounds,
 }
 

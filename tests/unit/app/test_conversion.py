@@ -69,6 +69,28 @@ except ZeroDivisionError as error:
     )
 
 
+def test_an_error_does_not_keep_what_was_to_be_converted() -> None:
+    assert (
+        green("""
+import gc, weakref
+gc.disable()
+class Body: pass
+def refuse(body):
+    raise ValueError
+def call():
+    body = Body()
+    try:
+        converter.run(refuse, body)
+    except ValueError:
+        return weakref.ref(body)
+watched = call()
+converter.run(int)  # gevent's thread lets go of its last task
+print(watched())
+""")
+        == "None\n"
+    )
+
+
 def test_no_more_wait_than_may() -> None:
     assert (
         green("""

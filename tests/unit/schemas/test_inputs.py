@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +157,19 @@ def _within_limits(name: str, value: Any) -> bool:
     if name == "choice":
         return value in ("a", 1, 2.5)
     return name in ("json", "Meta") or value in ("a", "b")
+
+
+def test_refused_inputs_do_not_stay_in_memory(everything: Endpoint) -> None:
+    class Large(str):
+        """A text that can be watched."""
+
+    text = Large("x" * 1000)
+    watched = weakref.ref(text)
+    gc.disable()  # cycles would stay until it runs, which may be long
+    try:
+        with pytest.raises(InputError):
+            everything.load_inputs({"unknown": 1, "integer": text})
+        del text
+        assert watched() is None
+    finally:
+        gc.enable()

@@ -377,6 +377,14 @@ def test_work_and_results_are_limited(film: bytes, monkeypatch: pytest.MonkeyPat
         video.convert(film, to("mkv"))
 
 
+def test_fragments_that_are_cut_off_are_refused_even_if_they_fit() -> None:
+    data = video_file(TWENTY, movflags="frag_keyframe+empty_moov", g="5")
+    assert video.convert(data, VideoRules()) is data
+    for end in (len(data) // 2, len(data) * 3 // 4):
+        with pytest.raises(MediaError, match="is cut off"):
+            video.convert(data[:end], VideoRules())
+
+
 def test_a_broken_frame_is_no_reason_to_refuse_the_others() -> None:
     data = bytearray(video_file(TWENTY, "webm", "libvpx", g="1"))
     at = data.index(b"\x9d\x01\x2a", len(data) // 2)  # the start of a frame

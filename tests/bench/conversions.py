@@ -1,4 +1,4 @@
-"""Conversions of sound: as the API does them, and by one ffmpeg process for each file."""
+"""Conversions of images and sounds: as the API does them, and by one ffmpeg process for each file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.media import audio
-from schemas.media.attributes import Choice, Range
+from schemas.media import audio, image
+from schemas.media.attributes import Choice, Range, Size
 from schemas.media.audioout import encode
 from schemas.media.forms import AudioForm
-from schemas.media.rules import AudioRules
+from schemas.media.rules import AudioRules, ImageRules
 from tests.bench.load import Measured
-from tests.bench.media import measured
+from tests.bench.media import measured, photograph
 
 SECONDS = 10
 RATE = 44_100  # Hz
@@ -36,7 +36,18 @@ class Conversion:
     ffmpeg: Callable[[], bytes]
 
 
-def conversions() -> Mapping[str, Conversion]:
+def of_images() -> Mapping[str, Conversion]:
+    """Give what is measured: a photograph of 4000 x 3000 pixels, made 1024 pixels wide."""
+    data = photograph()
+    size = Size(maximum=(1024, 1024), keep_aspect_ratio=True, auto_convert=True)
+    rules = ImageRules(format=Choice(("jpeg",), auto_convert=True), size=size)
+    scaled = ("-vf", "scale=1024:-1", "-q:v", "2", "-f", "mjpeg")
+    return {
+        "JPEG to 1024 pixels": Conversion(lambda: image.convert(data, rules), lambda: _ffmpeg(data, *scaled))
+    }
+
+
+def of_sounds() -> Mapping[str, Conversion]:
     """Give what is measured: files of ten seconds in stereo, at 44.1 kHz."""
     time_ = np.arange(RATE * SECONDS) / RATE
     noise = np.random.default_rng(1).normal(0, 0.05, (2, len(time_)))
