@@ -102,6 +102,22 @@ def test_1_khz_stays_and_15_khz_is_gone_at_16_khz() -> None:
     assert loudness(gone) < 0.001 * HALF
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_15_khz_is_gone_at_16_khz_in_every_format(format: str) -> None:
+    both = tone(2000, rate=48_000) + tone(15_000, rate=48_000, level=0.3)
+    source = audio.convert(wav(both, 48_000), to(format))
+    samples, rate = samples_of(audio.convert(source, to(format, sample_rate=16_000)))
+    spectrum = np.abs(np.fft.rfft(samples[0] * np.hanning(samples.shape[1])))
+    hertz = np.fft.rfftfreq(samples.shape[1], 1 / rate)
+
+    def level(low: int, high: int) -> float:
+        return float(spectrum[(hertz > low) & (hertz < high)].max())
+
+    assert round(peak(samples[0], rate), -1) == 2000
+    assert level(900, 1100) < 0.01 * level(1900, 2100)  # where 15 kHz would fold to
+    assert rate == 16_000 or level(8500, rate // 2) < 0.01 * level(1900, 2100)
+
+
 def test_two_channels_become_their_mean() -> None:
     samples, _ = samples_of(audio.convert(wav(tone(1000, 2000)), to("wav", channels=1)))
     assert samples.shape[0] == 1
