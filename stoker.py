@@ -18,6 +18,7 @@ except ModuleNotFoundError:  # installed for the sake of the client
 from tasks.commands.common import fail, load
 from tasks.commands.jobs import jobs
 from tasks.commands.keys import keys, migrate
+from tasks.commands.usage import usage
 from tasks.commands.workerhealth import worker_health
 
 
@@ -98,6 +99,7 @@ def _say(line: str) -> None:
 main.add_command(jobs)
 main.add_command(keys)
 main.add_command(migrate)
+main.add_command(usage)
 main.add_command(worker_health)
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ STATUS = {
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "idempotency_key_reused": 422,
+    "day_limit_reached": 429,
     "queue_full": 429,
     "too_many_jobs": 429,
     "too_many_requests": 429,

@@ -33,6 +33,9 @@ from tasks.replies import ReplyListener
 from tasks.secrets import read_or_create
 from tasks.settings import Settings
 from tasks.store import JobStore
+from tasks.usage.ledger import Ledger
+from tasks.usage.queue import UsageQueue
+from tasks.usage.writer import UsageWriter
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +79,8 @@ def create_app(
     )
     secret = settings.secret_key or read_or_create(settings.home / "secret-key")
     store = store or JobStore.from_url(settings.store_url)
-    keys = KeyCache(KeyStore(Database.of(settings, hurried=True)))
+    database = Database.of(settings, hurried=True)
+    keys = KeyCache(KeyStore(database))
     celery = celery or create_celery(settings, found)
 
     app = Flask(__name__.partition(".")[0], static_folder=None)
@@ -95,6 +99,7 @@ def create_app(
         rates=Rates(store.connection_pool),
         queues=Queues(store),
         converter=Converter(),
+        usage=UsageWriter(UsageQueue(store), Ledger(database), settings.usage_days),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)

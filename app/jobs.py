@@ -14,14 +14,21 @@ from flask.typing import ResponseReturnValue
 from app.answers import job_body, progress_body, result_body
 from app.auth import KEY_PARAMETERS
 from app.errors import ApiError
-from app.limits import count_request, jobs_at_once, refuse_hopeless, too_many_jobs
+from app.limits import (
+    count_request,
+    day_limits,
+    jobs_at_once,
+    refuse_hopeless,
+    too_many_jobs,
+    used_up,
+)
 from app.once import is_repeatable, standing_for
 from app.owned import own_job, unknown_job
 from app.params import Params, request_params
 from app.services import services
 from app.waiting import Patience, hold, hold_again, read_patience
 from schemas import Endpoint, InputError
-from tasks.errors import QueueFull, TooManyJobs
+from tasks.errors import DayLimitReached, QueueFull, TooManyJobs
 from tasks.jobs import Job, Result
 from tasks.records import estimate
 from tasks.submit import submit
@@ -159,11 +166,15 @@ def _submit(
             session=client_session,
             priority=g.client.priority,
             jobs_at_once=jobs_at_once(g.client, endpoint),
+            per_day=day_limits(g.client, endpoint),
+            key=g.client.key_id,
         )
     except QueueFull as error:
         raise ApiError("queue_full", str(error), retry_after=_next_end(endpoint)) from error
     except TooManyJobs as error:
         raise too_many_jobs(endpoint, error.limit, _next_end(endpoint)) from error
+    except DayLimitReached as error:
+        raise used_up(g.client, endpoint, error) from error
     logger.info("job %s for %s, request %s", job.id, endpoint.name, g.request_id)
     return job
 

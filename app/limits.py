@@ -1,4 +1,5 @@
-"""Which requests for a job are refused: too many a minute, too many jobs at once, or no prospect of a start.
+"""Which requests for a job are refused: too many a minute, too many jobs at once, too much used today, or no
+prospect of a start.
 
 The answer to a request that is counted names the limits that hold (`RateLimit-Policy`), and the one that is
 exhausted (`RateLimit`): draft-ietf-httpapi-ratelimit-headers-10.
@@ -7,6 +8,7 @@ exhausted (`RateLimit`): draft-ietf-httpapi-ratelimit-headers-10.
 from __future__ import annotations
 
 import math
+import time
 
 from flask import Flask, Response, g
 
@@ -14,7 +16,10 @@ from app.errors import ApiError
 from app.services import services
 from schemas import Endpoint
 from tasks.accounts import Client
+from tasks.errors import DayLimitReached
+from tasks.room import DayLimits
 
+DAY = 86_400  # s; it begins at midnight, in UTC
 POLICY, STATE = "RateLimit-Policy", "RateLimit"
 
 
@@ -38,6 +43,16 @@ def jobs_at_once(client: Client, endpoint: Endpoint) -> int:
     return (endpoint.client_request_limit or services().settings.jobs_at_once) if own is None else own
 
 
+def day_limits(client: Client, endpoint: Endpoint) -> DayLimits:
+    """Give what `client` may use of `endpoint` in a day: as the key says, or the file, or the setting."""
+    own, settings = client.limits, services().settings
+    size, seconds = own.bytes_per_day, own.seconds_per_day
+    return DayLimits(
+        (endpoint.client_bytes_per_day or settings.bytes_per_day) if size is None else size,
+        (endpoint.client_seconds_per_day or settings.seconds_per_day) if seconds is None else seconds,
+    )
+
+
 def count_request(client: Client, endpoint: Endpoint) -> None:
     """Count a request for a job, before its inputs are read.
 
@@ -49,6 +64,9 @@ def count_request(client: Client, endpoint: Endpoint) -> None:
     window = services().rates.window
     policies = [f'"requests";q={limit};w={window}'] if limit else []
     policies += [f'"jobs";q={at_once};qu="concurrent-requests"'] if at_once else []
+    per_day = day_limits(client, endpoint)
+    policies += [f'"bytes";q={per_day.bytes};qu="content-bytes";w={DAY}'] if per_day.bytes else []
+    policies += [f'"seconds";q={per_day.seconds};qu="model-seconds";w={DAY}'] if per_day.seconds else []
     if policies:
         g.limits_told = {POLICY: ", ".join(policies)}
     if not limit:
@@ -93,6 +111,20 @@ def too_many_jobs(endpoint: Endpoint, limit: int, seconds: int) -> ApiError:
         f"{limit} jobs of this client wait or run at endpoint {endpoint.name}: wait until one has ended"
     )
     return ApiError("too_many_jobs", sentence, retry_after=seconds, limit="jobs_at_once")
+
+
+def used_up(client: Client, endpoint: Endpoint, reached: DayLimitReached) -> ApiError:
+    """Give the answer to a client that has used as much of `endpoint` today as it may."""
+    seconds = math.ceil(DAY - time.time() % DAY)
+    used = services().store.used_today(client.id, endpoint.name)
+    left = max(0, reached.limit - (used.bytes if reached.unit == "bytes" else used.seconds))
+    g.limits_told[STATE] = f'"{reached.unit}";r={left};t={seconds}'
+    what = "bytes of inputs" if reached.unit == "bytes" else "seconds of the model"
+    sentence = (
+        f"A key may use {reached.limit} {what} per day at endpoint {endpoint.name}, and {left} are left: "
+        f"the next day begins in {seconds} s, at 00:00 UTC"
+    )
+    return ApiError("day_limit_reached", sentence, retry_after=seconds, limit=f"{reached.unit}_per_day")
 
 
 def _tell(response: Response) -> Response:

@@ -21,6 +21,7 @@ from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
+from tasks.usage.writer import UsageWriter
 
 EXTENSION = "stoker"
 
@@ -44,6 +45,7 @@ class Services:
         rates: counts the requests of clients.
         queues: estimates how long a job would wait.
         converter: loads inputs that hold files.
+        usage: brings what clients have used to the database.
     """
 
     settings: Settings
@@ -60,11 +62,13 @@ class Services:
     rates: Rates
     queues: Queues
     converter: Converter
+    usage: UsageWriter
 
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""
         self.replies.close()
         self.events.close()
+        self.usage.close()
         self.keys.close()
 
 

@@ -46,6 +46,10 @@ class Endpoint:
         authorization_keys: name of a client -> its API key. Secret: left out of the text form.
         provide_worker_meta_data: whether results name the worker.
         client_request_limit: requests that one client may have open; None: any number.
+        client_share: jobs that one client may have in the queue; its further ones wait with the next lower
+            priority. 0: any number.
+        client_bytes_per_day: bytes of inputs that one client may send in a day; None: as the settings say.
+        client_seconds_per_day: seconds of the model's time that one client may use in a day; None: the same.
         inputs: the file's INPUTS tables.
         outputs: the file's OUTPUTS tables.
         progress_outputs: the file's PROGRESS.OUTPUTS tables.
@@ -80,6 +84,9 @@ class Endpoint:
     authorization_keys: Mapping[str, str] = field(repr=False)
     provide_worker_meta_data: bool
     client_request_limit: int | None
+    client_share: int
+    client_bytes_per_day: int | None
+    client_seconds_per_day: int | None
     inputs: Mapping[str, Mapping[str, Any]] = field(repr=False)
     outputs: Mapping[str, Mapping[str, Any]] = field(repr=False)
     progress_outputs: Mapping[str, Mapping[str, Any]] = field(repr=False)

@@ -25,6 +25,7 @@ worker_job_progress worker_job_request worker_job_result worker_login
 RESERVED_NAMES = frozenset(_RESERVED_NAMES.split())
 """Words that already have a meaning as the first part of a URL's path."""
 METHODS = ("GET", "POST")
+SHARE = 64  # jobs
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 QUEUE_NAME = re.compile(r"(?!amq\.)(?!.*\.(?:high|bulk)$)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 MODEL_NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -50,6 +51,8 @@ def read_endpoint(
     settings |= _read_worker_table(top.table("WORKER"), values.get("INPUTS"))
     in_clients, clients = _read_clients_table(top.table("CLIENTS"))
     settings |= clients
+    if settings["client_share"] is None:
+        settings["client_share"] = max(SHARE, 2 * (settings["max_batch_size"] or 1))
     settings["provide_worker_meta_data"] |= in_clients
     settings |= _read_values(top, limits)
     top.ignore("STATIC", "JINJA")
@@ -162,6 +165,9 @@ def _read_clients_table(table: Table) -> tuple[bool, dict[str, Any]]:
         "authorization_keys": dict(keys.values),
         # 0 stands for "no limit", as an absent key does.
         "client_request_limit": table.integer("client_request_limit", at_least=0) or None,
+        "client_share": table.integer("client_share", at_least=0),
+        "client_bytes_per_day": table.integer("client_bytes_per_day", at_least=0) or None,
+        "client_seconds_per_day": table.integer("client_seconds_per_day", at_least=0) or None,
     }
     in_clients = table.flag("provide_worker_meta_data")
     table.ignore("authorization")  # of older files of AIME

@@ -4,6 +4,7 @@
     ├── SettingsError          this installation is configured wrongly: the start stops
     ├── QueueFull              the queue of an endpoint has reached its limit
     ├── TooManyJobs            a client has as many jobs at an endpoint as it may
+    ├── DayLimitReached        a client has used as much of an endpoint today as it may
     ├── IdempotencyKeyReused   an idempotency key came with another request before
     ├── RequestInProgress      the first request with an idempotency key is not accepted yet
     ├── BrokerUnavailable      RabbitMQ (or the embedded Redis) did not take a message
@@ -59,6 +60,20 @@ class TooManyJobs(StokerError):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(f"{limit} jobs of this client wait or run already")
+
+
+class DayLimitReached(StokerError):
+    """A client has used as much of an endpoint today as it may.
+
+    Attributes:
+        unit: bytes or seconds.
+        limit: so many of them.
+    """
+
+    def __init__(self, unit: str, limit: int) -> None:
+        self.unit = unit
+        self.limit = limit
+        super().__init__(f"{limit} {unit} of this client are used up today")
 
 
 class IdempotencyKeyReused(StokerError):

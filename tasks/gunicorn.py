@@ -54,10 +54,13 @@ class _AccessLogger(Logger):
 def post_worker_init(worker: Any) -> None:
     """Let the app see when this process is told to stop: event streams end then, their clients come back.
 
+    From here on the process helps to bring what clients have used to the database.
+
     What was made at the start is taken out of garbage collection, and cycles are looked for less often:
     requests leave hardly any behind.
     """
     worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
+    worker.wsgi.extensions["stoker"].usage.start()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)

@@ -39,6 +39,11 @@ class Priority(StrEnum):
     NORMAL = "normal"
     BULK = "bulk"
 
+    @property
+    def next_lower(self) -> Priority | None:
+        """The next one below; None: there is none."""
+        return {Priority.HIGH: Priority.NORMAL, Priority.NORMAL: Priority.BULK}.get(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -49,7 +54,8 @@ class Job:
         endpoint: name of the endpoint.
         queue: name of the queue that it waits in.
         inputs: validated inputs, session variables merged in.
-        owner: id of the API key that submitted it (not the key).
+        owner: id of the client that submitted it.
+        key: id of the API key that it did so with (not the key).
         accepted: when the API accepted it, in seconds since 1970.
         deadline: when it lapses if it still waits, in seconds since 1970.
         result_lifetime: how long its result stays readable, in seconds.
@@ -57,6 +63,7 @@ class Job:
         session: id of the client's session, if the endpoint has session variables.
         priority: which jobs it lets go first.
         blobs: large inputs, which lie in the store.
+        size: bytes of its inputs as JSON, the large ones among them.
     """
 
     id: str
@@ -71,6 +78,8 @@ class Job:
     session: str | None = None
     priority: Priority = Priority.NORMAL
     blobs: Blobs = field(default_factory=list)
+    key: str = ""
+    size: int = 0
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON-ready form that travels in the Celery message."""
@@ -116,6 +125,7 @@ class Result:
         finished: when its outcome was known.
         worker: name of the Celery worker that ran it.
         blobs: large outputs, which lie in the store.
+        model_seconds: the model's time that it took: while n jobs run together, each takes an n-th of it.
     """
 
     state: JobState
@@ -126,6 +136,7 @@ class Result:
     started: float | None = None
     worker: str | None = None
     blobs: Blobs = field(default_factory=list)
+    model_seconds: float = 0.0
 
     @property
     def compute_duration(self) -> float | None:

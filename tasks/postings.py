@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import takewhile
 
 from tasks.envelope import Message
-from tasks.jobs import Job
-from tasks.store import Room
+from tasks.jobs import Job, Priority
+from tasks.room import Room
 
 OVERHEAD = 4096  # bytes; about what a posting takes beside its body
 
@@ -27,13 +29,14 @@ class Posting:
         unroutable: whether the broker had no queue for it.
     """
 
-    __slots__ = ("_error", "_settled", "abandoned", "attempts", "begun", "job", "message", "recorded",
-                 "room", "unroutable")  # fmt: skip
+    __slots__ = ("_error", "_make", "_settled", "abandoned", "attempts", "begun", "job", "message",
+                 "recorded", "room", "unroutable")  # fmt: skip
 
-    def __init__(self, job: Job, room: Room, message: Message) -> None:
+    def __init__(self, job: Job, room: Room, make: Callable[[Job], Message]) -> None:
         self.job = job
         self.room = room
-        self.message = message
+        self.message = make(job)
+        self._make = make
         self.begun = time.monotonic()
         self.attempts = 0
         self.recorded = False
@@ -46,6 +49,12 @@ class Posting:
     def size(self) -> int:
         """Memory that it takes, in bytes."""
         return len(self.message.body) + OVERHEAD
+
+    def wait_as(self, priority: Priority) -> None:
+        """Take the priority that the store lets it wait with: another one means another queue."""
+        if priority is not self.job.priority:
+            self.job = replace(self.job, priority=priority)
+            self.message = self._make(self.job)
 
     def settle(self, error: Exception | None = None) -> None:
         """Tell the request that waits how it went: accepted, or not because of `error`."""

@@ -17,8 +17,9 @@ from tasks.envelope import Envelope
 from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job
 from tasks.postings import Posting
+from tasks.room import NO_LIMITS, DayLimits, Room
 from tasks.sender import Sender
-from tasks.store import JobStore, Room
+from tasks.store import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -52,24 +53,33 @@ class Publisher:
         """Where jobs are recorded."""
         return self._store
 
-    def publish(self, job: Job, endpoint: Endpoint, jobs_at_once: int = 0, recorded: bool = False) -> None:
+    def publish(
+        self,
+        job: Job,
+        endpoint: Endpoint,
+        jobs_at_once: int = 0,
+        per_day: DayLimits = NO_LIMITS,
+        recorded: bool = False,
+    ) -> None:
         """Record a job as waiting and publish it; returns when the broker has confirmed it.
 
         Args:
             job: the job.
             endpoint: its endpoint.
             jobs_at_once: jobs of its owner that may wait or run there; 0: any number.
+            per_day: what its owner may use of the endpoint.
             recorded: it is recorded already, and the caller's to end if this raises.
 
         Raises:
             QueueFull: the endpoint's queue is full.
             TooManyJobs: `jobs_at_once` is reached.
+            DayLimitReached: what `per_day` allows is used up.
             BrokerUnavailable: the broker did not take the message, or not in time.
             StoreUnavailable: the store did not record the job.
         """
         sender = self._running()
-        room = Room(endpoint.max_queue_length, jobs_at_once)
-        posting = Posting(job, room, self._envelope(endpoint.task_name).message(job))
+        room = Room(endpoint.max_queue_length, jobs_at_once, endpoint.client_share, per_day)
+        posting = Posting(job, room, self._envelope(endpoint.task_name).message)
         posting.recorded = recorded
         with self._holding(posting.size):
             try:
@@ -139,10 +149,14 @@ class Publisher:
         """Record the job after all, if the deadline of jobs that stand in its way has passed."""
         posting.recorded = True
         try:
-            self._store.add(posting.job, posting.room.max_queue_length, posting.room.jobs_at_once)
+            room = posting.room
+            priority = self._store.add(
+                posting.job, room.max_queue_length, room.jobs_at_once, room.share, room.per_day
+            )
         except (QueueFull, TooManyJobs):
             posting.recorded = False
             raise
+        posting.wait_as(priority)
 
     def _withdraw(self, job: Job, sender: Sender) -> None:
         try:

@@ -15,6 +15,9 @@ WAITING_SCORES = {
     Priority.BULK: _PRIORITY_SPAN,
 }
 """Where the scores of a priority's jobs begin in the set of waiting jobs."""
+USAGE = "usage"
+"""The list of jobs that have ended and are not in the database yet."""
+MOST_USAGE = 500_000  # of them; the newest are dropped
 SESSION_LIFETIME = 30 * 86400  # s; so long session variables are kept after their last change
 
 
@@ -49,6 +52,8 @@ def unstarted(job: Job) -> dict[str, Any]:
         "deadline": job.deadline,
         "lifetime": job.result_lifetime,
         "reply_to": job.reply_to or "",
+        "key": job.key,
+        "size": job.size,
     }
     if job.blobs:
         fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
@@ -67,21 +72,36 @@ def recorded(job_id: str, record: dict[str, str]) -> Job:
         deadline=float(record["deadline"]),
         result_lifetime=float(record["lifetime"]),
         reply_to=record["reply_to"] or None,
+        key=record["key"],
+        size=int(record["size"]),
     )
 
 
 def ending(
-    job: Job, result: Result, lifetime: float, session_vars: dict[str, Any] | None = None
+    job: Job,
+    result: Result,
+    lifetime: float,
+    session_vars: dict[str, Any] | None = None,
+    counts: bool = True,
 ) -> tuple[list[str], list[Any]]:
-    """Give keys and arguments of the script FINISH."""
+    """Give keys and arguments of the script FINISH; `counts`: whether the job is its client's usage."""
     text = dumps(result.to_wire())
     fields = flat({**identity(job), "state": result.state.value, "result": text})
     keys = [job_key(job.id), waiting_key(job.queue), open_key(job.owner, job.endpoint)]
-    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME, *fields]
+    keys += [share_key(job.owner, job.queue), USAGE]
+    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME]
+    args += [usage(job, result) if counts else "", MOST_USAGE, result.model_seconds]
+    args += [" ".join(blob_key(name) for _, name in result.blobs), *fields]
     if job.session and session_vars:
         keys.append(session_key(job.session, job.endpoint))
         args += flat({name: dumps(value) for name, value in session_vars.items()})
     return keys, args
+
+
+def usage(job: Job, result: Result) -> str:
+    """Give what is kept of a job that has ended, a list as JSON; less its end, which FINISH adds."""
+    times = [job.accepted, result.started, result.finished, result.model_seconds]
+    return dumps([job.id, job.owner, job.key, job.endpoint, result.state, *times, job.size])[:-1]
 
 
 def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:
@@ -101,9 +121,9 @@ def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:
     )
 
 
-def waiting_score(job: Job) -> float:
-    """Give a job's place among those that wait: by priority, then by age."""
-    return WAITING_SCORES[job.priority] + job.accepted
+def waiting_score(job: Job, priority: Priority | None = None) -> float:
+    """Give a job's place among those that wait: by its priority, or this one, then by age."""
+    return WAITING_SCORES[priority or job.priority] + job.accepted
 
 
 def waiting_end(priority: Priority) -> float:
@@ -150,6 +170,16 @@ def waiting_key(queue: str) -> str:
 def open_key(owner: str, endpoint: str) -> str:
     """Name the set of a client's jobs at an endpoint that have not ended."""
     return f"open:{owner}:{endpoint}"
+
+
+def share_key(owner: str, queue: str) -> str:
+    """Name the set of a client's jobs in a queue that have not ended."""
+    return f"share:{owner}:{queue}"
+
+
+def day_key(owner: str, endpoint: str) -> str:
+    """Name what a client has used of an endpoint, less the day, which the scripts add."""
+    return f"day:{owner}:{endpoint}:"
 
 
 def owner_key(owner: str) -> str:

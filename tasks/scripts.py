@@ -11,26 +11,55 @@ local function ended(s) return s and s ~= 'queued' and s ~= 'processing' end
 local function now() return tonumber(redis.call('TIME')[1]) end
 """
 
-ADD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
-if KEYS[4] and redis.call('ZCARD', KEYS[4]) >= tonumber(ARGV[6]) then return -1 end
+_DAY = """
+local function today() return math.floor(tonumber(redis.call('TIME')[1]) / 86400) end
+"""
+
+ADD = (
+    _DAY
+    + """
+local known = redis.call('HMGET', KEYS[1], 'state', 'lowered')
+if known[1] then return known[2] and 2 or 1 end
+local id, day = string.sub(KEYS[1], 5), nil
+if KEYS[5] ~= '' and redis.call('ZCARD', KEYS[5]) >= tonumber(ARGV[6]) then return -1 end
+if KEYS[6] ~= '' then
+  day = KEYS[6] .. today()
+  local used = redis.call('HMGET', day, 'bytes', 'seconds')
+  if tonumber(ARGV[11]) > 0 and (used[1] or 0) + ARGV[10] > tonumber(ARGV[11]) then return -2 end
+  if tonumber(ARGV[12]) > 0 and tonumber(used[2] or 0) >= tonumber(ARGV[12]) then return -3 end
+end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 8))
+local answer, score = 1, ARGV[2]
+redis.call('HSET', KEYS[1], unpack(ARGV, 13))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-local id = string.sub(KEYS[1], 5)
-redis.call('ZADD', KEYS[2], ARGV[2], id)
-redis.call('ZADD', KEYS[3], ARGV[5], id)
-redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[4])
-redis.call('EXPIRE', KEYS[3], ARGV[3])
-if KEYS[4] then
+if ARGV[8] ~= '' then
+  if redis.call('ZCOUNT', KEYS[4], ARGV[5], '+inf') >= tonumber(ARGV[9]) then
+    answer, score = 2, ARGV[8]
+    redis.call('HSET', KEYS[1], 'lowered', 1)
+  end
   redis.call('ZADD', KEYS[4], ARGV[7], id)
   redis.call('EXPIRE', KEYS[4], ARGV[3])
 end
-return 1
+redis.call('ZADD', KEYS[2], score, id)
+redis.call('ZADD', KEYS[3], ARGV[5], id)
+redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[4])
+redis.call('EXPIRE', KEYS[3], ARGV[3])
+if KEYS[5] ~= '' then
+  redis.call('ZADD', KEYS[5], ARGV[7], id)
+  redis.call('EXPIRE', KEYS[5], ARGV[3])
+end
+if day then
+  redis.call('HSET', KEYS[1], 'day', KEYS[6])
+  redis.call('HINCRBY', day, 'bytes', ARGV[10])
+  redis.call('EXPIRE', day, 2 * 86400)
+end
+return answer
 """
-"""job, waiting, owner's jobs, open if jobs at once are limited; limit, score, lifetime, owner's jobs kept,
-accepted, limit of open, deadline, fields... -> 1, 0 if the queue is full, or -1 if as many jobs are open as
-may.
+)
+"""job, waiting, owner's jobs, share, open if jobs at once are limited, day if its use is; limit, score,
+lifetime, owner's jobs kept, accepted, limit of open, deadline, score if lowered or '' if that cannot be,
+limit of share, size, bytes and seconds of a day, fields... -> 1, 2 if it waits with the next lower priority,
+0 if the queue is full, -1 if as many jobs are open as may, -2 or -3 if bytes or seconds are used up.
 
 A job that is there, perhaps withdrawn already, stays as it is.
 """
@@ -103,26 +132,61 @@ return 1
 
 FINISH = (
     _TERMINAL
+    + _DAY
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs')
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day')
 if ended(job[1]) then return 0 end
-local last = 7 + ARGV[5]
+local last = 11 + ARGV[5]
 for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
-redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 7, last - 1))
+redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 11, last - 1))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
-if KEYS[4] then
-  redis.call('HSET', KEYS[4], unpack(ARGV, last))
-  redis.call('EXPIRE', KEYS[4], ARGV[6])
+redis.call('ZREM', KEYS[4], ARGV[1])
+if ARGV[7] ~= '' then
+  local out = #ARGV[4]
+  for blob in string.gmatch(ARGV[10], '%S+') do out = out + redis.call('STRLEN', blob) end
+  if redis.call('RPUSH', KEYS[5], ARGV[7] .. ',' .. out .. ']') > tonumber(ARGV[8]) then
+    redis.call('RPOP', KEYS[5])
+    redis.call('INCR', KEYS[5] .. ':dropped')
+  end
+end
+if job[4] and tonumber(ARGV[9]) > 0 then
+  local day = job[4] .. today()
+  redis.call('HINCRBYFLOAT', day, 'seconds', ARGV[9])
+  redis.call('EXPIRE', day, 2 * 86400)
+end
+if KEYS[6] then
+  redis.call('HSET', KEYS[6], unpack(ARGV, last))
+  redis.call('EXPIRE', KEYS[6], ARGV[6])
 end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
 redis.call('PUBLISH', KEYS[1], '')
 return 1
 """
 )
-"""job, waiting, open, session if it has new variables; id, reply_to, lifetime, result, number of field
-arguments, lifetime of the session, fields..., variables... -> 1, or 0 if it had ended before."""
+"""job, waiting, open, share, usage, session if it has new variables; id, reply_to, lifetime, result, number
+of field arguments, lifetime of the session, what usage keeps of it or '', most that usage keeps, seconds of
+the model's time, large outputs, fields..., variables... -> 1, or 0 if it had ended before."""
+
+USAGE_TAKE = """
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[1] then return false end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+return redis.call('LRANGE', KEYS[1], 0, ARGV[3] - 1)
+"""
+"""usage, its lease; who asks, lifetime of the lease, most -> the oldest; none if another one has the lease.
+"""
+
+USAGE_DONE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('LTRIM', KEYS[1], ARGV[2], -1)
+local dropped = redis.call('GET', KEYS[3])
+redis.call('DEL', KEYS[3])
+return tonumber(dropped or 0)
+"""
+"""usage, its lease, number of dropped ones; who asks, how many of the oldest are done -> how many were
+dropped since this was asked before."""
 
 CANCEL = (
     _TERMINAL

@@ -18,8 +18,9 @@ from dataclasses import replace
 from celery import Celery
 
 from tasks.brokerlink import Link, open_link
+from tasks.celery import queue_name
 from tasks.errors import BrokerUnavailable, StokerError, StoreUnavailable
-from tasks.jobs import Job
+from tasks.jobs import Job, Priority
 from tasks.postings import Posting
 from tasks.store import JobStore
 
@@ -108,16 +109,15 @@ class Sender:
             self._link.send(recorded)
 
     def _routable(self, link: Link, postings: Sequence[Posting]) -> list[Posting]:
-        """Give those whose queue is there."""
-        known = set()
-        for name in {posting.message.queue for posting in postings}:
+        """Give those whose queues are there."""
+        lost: set[str] = set()
+        for name in {name for posting in postings for name in _queues(posting)}:
             try:
                 link.declare(name)
             except BrokerUnavailable as error:
-                _refuse([posting for posting in postings if posting.message.queue == name], error)
-            else:
-                known.add(name)
-        return [posting for posting in postings if posting.message.queue in known]
+                _refuse([p for p in postings if name in _queues(p) and not lost & _queues(p)], error)
+                lost.add(name)
+        return [posting for posting in postings if not lost & _queues(posting)]
 
     def _record(self, postings: Sequence[Posting]) -> list[Posting]:
         """Give those that the store knows of now."""
@@ -128,15 +128,17 @@ class Sender:
             posting.recorded = True  # before it is: a request that ends from here on takes its job back
         new = [posting for posting in new if not posting.abandoned]
         try:
-            refusals = self._store.add_all([(posting.job, posting.room) for posting in new])
+            verdicts = self._store.add_all([(posting.job, posting.room) for posting in new])
             self._withdraw()
         except StoreUnavailable as error:
             _refuse(new, error)
             return [posting for posting in postings if posting not in new]
-        for posting, refusal in zip(new, refusals, strict=True):
-            if refusal is not None:
+        for posting, verdict in zip(new, verdicts, strict=True):
+            if isinstance(verdict, Priority):
+                posting.wait_as(verdict)
+            else:
                 posting.recorded = False
-                posting.settle(refusal)
+                posting.settle(verdict)
         return [posting for posting in postings if posting.recorded and not posting.abandoned]
 
     def _withdraw(self) -> None:
@@ -157,6 +159,12 @@ class Sender:
                 self._inbox.put(posting)
             else:
                 posting.settle(BrokerUnavailable(f"the message broker did not take the job: {error}"))
+
+
+def _queues(posting: Posting) -> set[str]:
+    """Name the queues that it may go to: its own, and the one below if its client has many jobs."""
+    lower = posting.job.priority.next_lower if posting.room.share and not posting.recorded else None
+    return {posting.message.queue} | ({queue_name(posting.job.queue, lower)} if lower else set())
 
 
 def _refuse(postings: Iterable[Posting], error: StokerError) -> None:

@@ -66,6 +66,10 @@ class Settings:
             otherwise; 0: any number.
         jobs_at_once: jobs of one key that may wait or run at one endpoint, unless the key or the endpoint
             file says otherwise; 0: any number.
+        bytes_per_day: bytes of inputs that one key may send to one endpoint in a day, unless the key or the
+            endpoint file says otherwise; 0: any number.
+        seconds_per_day: seconds of a model's time that one key may use at one endpoint in a day; the same.
+        usage_days: how long it is kept what each job has used.
     """
 
     home: Path
@@ -91,6 +95,9 @@ class Settings:
     demo_key: bool
     requests_per_minute: int
     jobs_at_once: int
+    bytes_per_day: int
+    seconds_per_day: int
+    usage_days: int
 
     @property
     def redis_socket(self) -> Path:
@@ -186,6 +193,9 @@ class _Reader:
             demo_key=self._choice("STOKER_DEMO_KEY", "true", ("true", "false")) == "true",
             requests_per_minute=self._number("STOKER_REQUESTS_PER_MINUTE", 0, 0, 10**9),
             jobs_at_once=self._number("STOKER_JOBS_AT_ONCE", 0, 0, 10**9),
+            bytes_per_day=self._number("STOKER_BYTES_PER_DAY", 0, 0, 10**15),
+            seconds_per_day=self._number("STOKER_SECONDS_PER_DAY", 0, 0, 10**9),
+            usage_days=self._number("STOKER_USAGE_DAYS", 90, 1, 36_500),
         )
         self._unknown()
         if self.problems:

@@ -4,6 +4,9 @@
     job:<id>                 hash     state, times, progress, result          a week; then result_lifetime
     waiting:<queue>          zset     ids of waiting jobs by priority and age -
     open:<owner>:<endpoint>  zset     ids of a limited client's jobs by deadline  a week after the last
+    share:<owner>:<queue>    zset     ids of a client's jobs by deadline      a week after the last
+    day:<owner>:<ep>:<day>   hash     what a limited client has used          two days
+    usage                    list     jobs that ended: see `tasks/usage/`     until they are in the database
     rate:...                 string   requests of a client: see `tasks/rates.py`  two minutes
     session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
@@ -33,12 +36,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks import scripts
-from tasks.errors import QueueFull, StoreUnavailable, TooManyJobs
+from tasks.errors import StoreUnavailable, TooManyJobs
 from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
 from tasks.records import (
     WAITING_SCORES,
     blob_key,
     canceled,
+    day_key,
     dumps,
     ending,
     flat,
@@ -47,44 +51,27 @@ from tasks.records import (
     job_key,
     lapsed,
     open_key,
-    owner_key,
     recorded,
     session_key,
     status,
-    unstarted,
     waiting_end,
     waiting_key,
-    waiting_score,
     worker_of,
     workers_key,
 )
+from tasks.room import NO_LIMITS, DayLimits, Refusal, Room, adding, verdict
 
 UNFINISHED_LIFETIME = 7 * 86400  # s; so long a job without an outcome is remembered
 CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
 LEASE = 10  # s; so long after its last sign of life a worker counts as dead by those that wait for its jobs
 WORKER_LIFETIME = 15  # s; a worker announces itself three times in this
 SILENCE = 2  # s; a server that says nothing for longer counts as down
-TOO_MANY = -1  # what the script ADD answers for a client that is at its limit
-JOBS_LISTED = 10_000  # of each API key, the newest ones
 SWEEP = 500  # jobs looked at when a full queue is searched for lapsed ones
 
 Call = tuple[str, list[str], list[Any]]
 """A script of `tasks/scripts.py`, its keys and its arguments."""
 Ending = tuple[Job, Result, dict[str, Any]]
 """A job, its result, and new values of its session variables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many jobs there may be for another one to be accepted.
-
-    Attributes:
-        max_queue_length: jobs that wait in its queue.
-        jobs_at_once: jobs of its owner that wait or run at its endpoint; 0: any number.
-    """
-
-    max_queue_length: int
-    jobs_at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,41 +180,60 @@ class JobStore:
 
     # -- what the API does
 
-    def add(self, job: Job, max_queue_length: int, jobs_at_once: int = 0) -> None:
+    def add(
+        self,
+        job: Job,
+        max_queue_length: int,
+        jobs_at_once: int = 0,
+        share: int = 0,
+        per_day: DayLimits = NO_LIMITS,
+    ) -> Priority:
         """Record an accepted job as waiting; where there is no room, let jobs go whose deadline has passed.
 
         Args:
             job: the job.
-            max_queue_length: jobs that may wait in its queue.
-            jobs_at_once: jobs of its owner that may wait or run at its endpoint; 0: any number.
+            max_queue_length: see `Room`, as for the others.
+            jobs_at_once: jobs of its owner at its endpoint.
+            share: of its owner in its queue.
+            per_day: what its owner may use.
+
+        Returns:
+            The priority that it waits with.
 
         Raises:
             QueueFull: `max_queue_length` jobs wait already; nothing is recorded.
             TooManyJobs: the owner has `jobs_at_once` jobs already; nothing is recorded.
+            DayLimitReached: the owner has used up what `per_day` allows; nothing is recorded.
         """
-        room = Room(max_queue_length, jobs_at_once)
-        (refusal,) = self.add_all([(job, room)])
-        if refusal is None:
-            return
-        if isinstance(refusal, TooManyJobs):
+        room = Room(max_queue_length, jobs_at_once, share, per_day)
+        (answer,) = self.add_all([(job, room)])
+        if isinstance(answer, Priority):
+            return answer
+        if isinstance(answer, TooManyJobs):
             with _translated():
                 self._close_late(open_key(job.owner, job.endpoint), job.accepted)
         else:
             self.lapse(job.queue, job.accepted)
-        (refusal,) = self.add_all([(job, room)])
-        if refusal is not None:
-            raise refusal
+        (answer,) = self.add_all([(job, room)])
+        if not isinstance(answer, Priority):
+            raise answer
+        return answer
 
-    def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[QueueFull | TooManyJobs | None]:
-        """Record accepted jobs as waiting, in one round trip; gives for each why it is not, or None."""
-        answers = self.run([_adding(job, room) for job, room in jobs])
-        return [_refusal(answer, room) for answer, (_, room) in zip(answers, jobs, strict=True)]
+    def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[Priority | Refusal]:
+        """Record accepted jobs as waiting, in one round trip.
+
+        Returns:
+            For each the priority that it waits with, or why it is refused: then nothing of it is recorded.
+        """
+        answers = self.run([adding(job, room, UNFINISHED_LIFETIME) for job, room in jobs])
+        return [verdict(answer, job, room) for answer, (job, room) in zip(answers, jobs, strict=True)]
 
     def withdraw(self, job: Job) -> None:
         """Take back a job whose message could not be published; should it run after all, it is dropped."""
         now = time.time()
         with _translated():
-            self._end_waiting(job, Result(JobState.CANCELED, job.accepted, now, error="Not accepted"), now)
+            result = Result(JobState.CANCELED, job.accepted, now, error="Not accepted")
+            self._end_waiting(job, result, now, counts=False)
 
     def get(self, job_id: str, now: float | None = None) -> JobStatus | None:
         """Look a job up; None if it is unknown or forgotten. A job past its deadline lapses here."""
@@ -387,9 +393,10 @@ class JobStore:
                     self._redis.script_load(script)
         return []
 
-    def _end_waiting(self, job: Job, result: Result, now: float) -> None:
+    def _end_waiting(self, job: Job, result: Result, now: float, counts: bool = True) -> None:
         """End a job whose message is still with the broker: remembered until a worker would let it lapse."""
-        keys, args = ending(job, result, max(job.result_lifetime, job.deadline - now + CLOCKS_DIFFER))
+        lifetime = max(job.result_lifetime, job.deadline - now + CLOCKS_DIFFER)
+        keys, args = ending(job, result, lifetime, counts=counts)
         self._finish(keys=keys, args=args)
 
     # -- large values
@@ -411,6 +418,15 @@ class JobStore:
         """Forget texts."""
         with _translated():
             self._redis.unlink(*(blob_key(name) for name in names))
+
+    # -- clients
+
+    def used_today(self, owner: str, endpoint: str) -> DayLimits:
+        """Give what a client whose use is limited has used of an endpoint today, in whole seconds."""
+        with _translated():
+            key = f"{day_key(owner, endpoint)}{int(self._redis.time()[0] // 86400)}"
+            used = self._redis.hmget(key, "bytes", "seconds")
+        return DayLimits(*(int(float(number or 0)) for number in used))
 
     # -- sessions and workers
 
@@ -446,17 +462,3 @@ class JobStore:
                 else:
                     infos.append(WorkerInfo(**entry))
         return infos
-
-
-def _adding(job: Job, room: Room) -> Call:
-    keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
-    keys += [open_key(job.owner, job.endpoint)] if room.jobs_at_once else []
-    args = [room.max_queue_length, waiting_score(job), UNFINISHED_LIFETIME, JOBS_LISTED, job.accepted]
-    args += [room.jobs_at_once, job.deadline]
-    return scripts.ADD, keys, [*args, *flat(unstarted(job))]
-
-
-def _refusal(answer: int, room: Room) -> QueueFull | TooManyJobs | None:
-    if answer == TOO_MANY:
-        return TooManyJobs(room.jobs_at_once)
-    return None if answer else QueueFull(room.max_queue_length)

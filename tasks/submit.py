@@ -16,6 +16,8 @@ from tasks.brokerlink import connect
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, Priority
 from tasks.publisher import Publisher
+from tasks.records import dumps
+from tasks.room import NO_LIMITS, DayLimits
 from tasks.store import JobStore
 
 
@@ -30,6 +32,8 @@ def submit(
     session: str | None = None,
     priority: Priority = Priority.NORMAL,
     jobs_at_once: int = 0,
+    per_day: DayLimits = NO_LIMITS,
+    key: str = "",
 ) -> Job:
     """Accept a job: record it as waiting, then publish it durably.
 
@@ -40,16 +44,19 @@ def submit(
         publisher: of this process.
         endpoint: what the client called.
         inputs: validated inputs, session variables merged in.
-        owner: id of the client's API key.
+        owner: id of the client.
         job_id: a UUID; default: a new one.
         reply_to: channel to publish the result on.
         session: id of the client's session.
         priority: which jobs it lets go first.
         jobs_at_once: jobs of this owner that may wait or run at this endpoint; 0: any number.
+        per_day: what this owner may use of this endpoint.
+        key: id of the API key, for the records of usage.
 
     Raises:
         QueueFull: the endpoint's queue is full.
         TooManyJobs: `jobs_at_once` is reached.
+        DayLimitReached: what `per_day` allows is used up.
         BrokerUnavailable: the broker did not take the message.
         StoreUnavailable: the store did not record the job.
     """
@@ -68,10 +75,17 @@ def submit(
         session=session,
         priority=priority,
         blobs=blobs,
+        key=key,
+        size=_bytes(dumps(light)) + sum(map(_bytes, texts.values())),
     )
     with _kept(publisher.store, texts):
-        publisher.publish(job, endpoint, jobs_at_once)
+        publisher.publish(job, endpoint, jobs_at_once, per_day)
     return job
+
+
+def _bytes(text: str) -> int:
+    """Count the bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 @contextmanager

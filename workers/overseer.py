@@ -23,6 +23,7 @@ from workers.messages import (
     Returned,
     Started,
 )
+from workers.modeltime import ModelTime
 from workers.results import Recorder
 from workers.table import Phase, Run, Table
 from workers.verdict import Cause, judge
@@ -52,6 +53,7 @@ class Overseer:
 
     def __init__(self, table: Table, keeper: Keeper, recorder: Recorder) -> None:
         self._table, self._keeper, self._recorder = table, keeper, recorder
+        self._time = ModelTime()
         self._sends: dict[int, Run] = {}  # what the host has not seen yet
         self._killing = False
         self.pace = 0.0  # s that a job takes, of late
@@ -86,7 +88,11 @@ class Overseer:
     def end_canceled(self, run: Run) -> None:
         """End a run that was canceled and does not run any more."""
         if self._table.ended(run.number):
-            self._recorder.ended(run, replace(canceled(run.job, time.time()), started=run.started))
+            now = time.time()
+            took = self._time.ended(run.number, now)
+            self._recorder.ended(
+                run, replace(canceled(run.job, now), started=run.started, model_seconds=took)
+            )
 
     def connection_lost(self) -> None:
         """Forget all deliveries; the host drops what it has not started."""
@@ -102,6 +108,8 @@ class Overseer:
     def started(self, event: Started) -> list[Run]:
         """Take runs that start; gives those that are still wanted."""
         runs = self._table.started(event.numbers, event.at, time.monotonic() + event.max_runtime)
+        for run in runs:
+            self._time.started(run.number, event.at)
         self._recorder.started(runs)
         self._keeper.started()
         for run in runs:
@@ -136,7 +144,7 @@ class Overseer:
         """Take back runs that shall run again, each alone."""
         for number in event.numbers:
             if run := self._table.get(number):
-                self._recorder.forget(run)
+                self._forget(run)
                 self._resend(self._table.retry(run, alone=True))
 
     def died(self, event: Died, cause: Cause) -> None:
@@ -157,7 +165,7 @@ class Overseer:
                 len(waiting),
             )
         for run in verdict.again + verdict.alone:
-            self._recorder.forget(run)
+            self._forget(run)
         for run in verdict.failed:
             self.fail(run, f"Job ended with its process: {reason}")
         for run in verdict.canceled:
@@ -184,6 +192,11 @@ class Overseer:
             self._keeper.send(Jobs([_item(run) for run in self._sends.values()]))
             self._sends.clear()
 
+    def _forget(self, run: Run) -> None:
+        """End what is known of a run that begins anew: its client does not pay for that."""
+        self._recorder.forget(run)
+        self._time.ended(run.number, time.time())
+
     def _resend(self, run: Run | None) -> None:
         if run is None:
             return
@@ -201,7 +214,8 @@ class Overseer:
         if run is not None and run.canceled:
             self.end_canceled(run)
         elif run := self._table.ended(outcome.number):
-            self._recorder.ended(run, self._recorder.result(run, outcome, at), outcome.session_vars)
+            result = self._recorder.result(run, outcome, at, self._time.ended(run.number, at))
+            self._recorder.ended(run, result, outcome.session_vars)
 
 
 def _item(run: Run) -> Item:

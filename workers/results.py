@@ -93,7 +93,7 @@ class Recorder:
         self._running.pop(run.number, None)
         return self._throttle.forget(run.number)
 
-    def result(self, run: Run, outcome: Outcome, now: float) -> Result:
+    def result(self, run: Run, outcome: Outcome, now: float, model_seconds: float = 0.0) -> Result:
         """Give the result that an outcome means; `now` in seconds since 1970."""
         return Result(
             state=JobState.DONE if outcome.error is None else JobState.FAILED,
@@ -104,6 +104,7 @@ class Recorder:
             started=run.started,
             worker=self._worker,
             blobs=outcome.blobs,
+            model_seconds=round(model_seconds, 6),
         )
 
     def write(self, now: float) -> list[tuple[Run, Result]]:

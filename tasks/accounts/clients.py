@@ -14,10 +14,14 @@ class Limits:
     Attributes:
         requests_per_minute: jobs that it may submit in any minute.
         jobs_at_once: jobs of it that may wait or run.
+        bytes_per_day: bytes of inputs that it may send in a day.
+        seconds_per_day: seconds of the model's time that it may use in a day.
     """
 
     requests_per_minute: int | None = None
     jobs_at_once: int | None = None
+    bytes_per_day: int | None = None
+    seconds_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

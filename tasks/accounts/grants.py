@@ -12,6 +12,7 @@ from tasks.jobs import Priority
 
 LONGEST_NAME = 100
 HIGHEST_LIMIT = 2**31 - 1
+MOST_BYTES = 10**15
 LONGEST_LIFETIME = 100 * 365  # days
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -25,6 +26,8 @@ def read_grant(
     priority: str = Priority.NORMAL,
     requests_per_minute: str | None = None,
     jobs_at_once: str | None = None,
+    bytes_per_day: str | None = None,
+    seconds_per_day: str | None = None,
     expires: str | None = None,
 ) -> Grant:
     """Read the words of a person.
@@ -37,6 +40,8 @@ def read_grant(
         priority: high, normal or bulk.
         requests_per_minute: a number, 0 for any number, or None for what the settings say.
         jobs_at_once: the same.
+        bytes_per_day: the same.
+        seconds_per_day: the same.
         expires: a duration as 90d, 12h, 30m or 45s; None: never.
 
     Raises:
@@ -50,6 +55,8 @@ def read_grant(
         limits=Limits(
             reader.limit("--requests-per-minute", requests_per_minute),
             reader.limit("--jobs-at-once", jobs_at_once),
+            reader.limit("--bytes-per-day", bytes_per_day, MOST_BYTES),
+            reader.limit("--seconds-per-day", seconds_per_day),
         ),
         lifetime=None if expires is None else reader.duration("--expires", expires),
     )
@@ -103,13 +110,11 @@ class _Reader:
             self.problems.append(f"--priority {text!r} is none of {', '.join(Priority)}")
             return Priority.NORMAL
 
-    def limit(self, option: str, text: str | None) -> int | None:
+    def limit(self, option: str, text: str | None, highest: int = HIGHEST_LIMIT) -> int | None:
         if text is None:
             return None
-        if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > HIGHEST_LIMIT:
-            self.problems.append(
-                f"{option} {text!r} is not a whole number from 0 (any number) to {HIGHEST_LIMIT}"
-            )
+        if not re.fullmatch(r"[0-9]{1,16}", text) or int(text) > highest:
+            self.problems.append(f"{option} {text!r} is not a whole number from 0 (any number) to {highest}")
             return None
         return int(text)
 

@@ -185,6 +185,8 @@ def _insert(
         "priority": grant.priority.value,
         "requests_per_minute": grant.limits.requests_per_minute,
         "jobs_at_once": grant.limits.jobs_at_once,
+        "bytes_per_day": grant.limits.bytes_per_day,
+        "seconds_per_day": grant.limits.seconds_per_day,
         "created": now,
         "expires": None if grant.lifetime is None else now + grant.lifetime,
     }
@@ -222,7 +224,7 @@ def _record(row: Row[Any]) -> KeyRecord:
         name=row.name,
         endpoints=None if row.endpoints is None else frozenset(row.endpoints),
         priority=Priority(row.priority),
-        limits=Limits(row.requests_per_minute, row.jobs_at_once),
+        limits=Limits(row.requests_per_minute, row.jobs_at_once, row.bytes_per_day, row.seconds_per_day),
     )
     return KeyRecord(client, row.digest, row.created, row.expires, row.revoked, row.last_used)
 

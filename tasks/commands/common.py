@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -34,3 +36,28 @@ def fail(problems: list[str]) -> NoReturn:
     for problem in problems:
         click.echo(problem, err=True)
     sys.exit(WRONG_USE)
+
+
+@contextmanager
+def problems_told() -> Iterator[None]:
+    """End the program with what is wrong with settings, endpoint files, keys or the database."""
+    from schemas import EndpointFileError
+    from tasks.errors import DatabaseUnavailable, KeyProblems, SettingsError
+
+    try:
+        yield
+        return
+    except (SettingsError, KeyProblems) as error:
+        problems = error.problems
+    except EndpointFileError as error:
+        problems = str(error).splitlines()
+    except DatabaseUnavailable as error:
+        problems = [str(error)]
+    fail(problems)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of equally many cells, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasks.commands.common import fail, load
+from tasks.commands.common import fail, load, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ def list_(as_json: bool) -> None:
             json.dumps([letter.to_wire() | {"error": letter.explain()} for letter in letters], indent=2)
         )
     else:
-        _print_table([_row(letter) for letter in letters])
+        print_table([HEADINGS, *(_row(letter) for letter in letters)])
 
 
 @jobs.command()
@@ -122,10 +122,3 @@ def _row(letter: Letter) -> tuple[str, ...]:
     died = datetime.fromtimestamp(letter.died).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     why = letter.reason if letter.count == 1 else f"{letter.reason} x {letter.count}"
     return letter.id, letter.endpoint or UNSAID, letter.queue or UNSAID, died, f"{why}: {letter.explain()}"
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    table = [HEADINGS, *rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

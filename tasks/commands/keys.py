@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasks.commands.common import fail
+from tasks.commands.common import print_table, problems_told
 
 if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a worker is installed
     from tasks.accounts import Client, KeyRecord, KeyStore
@@ -24,6 +24,8 @@ HEAD = (
     "PRIORITY",
     "PER MINUTE",
     "AT ONCE",
+    "BYTES A DAY",
+    "SECONDS A DAY",
     "CREATED",
     "EXPIRES",
     "LAST USED",
@@ -49,6 +51,12 @@ def keys() -> None:
     "--requests-per-minute", metavar="N", help="At each endpoint; 0: any number. [default: the setting]"
 )
 @click.option("--jobs-at-once", metavar="N", help="At each endpoint; 0: any number. [default: file, setting]")
+@click.option(
+    "--bytes-per-day", metavar="N", help="Of inputs, at each endpoint; 0: any. [default: file, setting]"
+)
+@click.option(
+    "--seconds-per-day", metavar="N", help="Of models, at each endpoint; 0: any. [default: file, setting]"
+)
 @click.option("--expires", metavar="DURATION", help="When it ends by itself: 90d, 12h, 30m. [default: never]")
 def add(
     name: str,
@@ -57,6 +65,8 @@ def add(
     priority: str,
     requests_per_minute: str | None,
     jobs_at_once: str | None,
+    bytes_per_day: str | None,
+    seconds_per_day: str | None,
     expires: str | None,
 ) -> None:
     """Make a key for the client NAME and print it, this once."""
@@ -64,7 +74,7 @@ def add(
     from tasks.accounts.grants import read_grant
     from tasks.settings import Settings
 
-    with _problems_told():
+    with problems_told():
         settings = Settings.from_env()
         grant = read_grant(
             name,
@@ -74,6 +84,8 @@ def add(
             priority=priority,
             requests_per_minute=requests_per_minute,
             jobs_at_once=jobs_at_once,
+            bytes_per_day=bytes_per_day,
+            seconds_per_day=seconds_per_day,
             expires=expires,
         )
         with _store(settings) as keys:
@@ -83,20 +95,17 @@ def add(
 @keys.command("list")
 def list_() -> None:
     """Show all keys, also those that have ended, by their public part."""
-    with _problems_told(), _store() as keys:
+    with problems_told(), _store() as keys:
         records = keys.all()
     now = time.time()
-    rows = [HEAD, *(_row(record, now) for record in records)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table([HEAD, *(_row(record, now) for record in records)])
 
 
 @keys.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def revoke(ids: Sequence[str]) -> None:
     """End keys for good, and the sessions that were opened by them."""
-    with _problems_told(), _store() as keys:
+    with problems_told(), _store() as keys:
         for record in keys.revoke(ids, time.time()):
             click.echo(f"Key {record.id} of {record.client.name} is revoked")
 
@@ -113,7 +122,7 @@ def rotate(id: str, overlap: str | None) -> None:
     """
     from tasks.accounts.grants import read_duration
 
-    with _problems_told():
+    with problems_told():
         seconds = 0.0 if overlap is None else read_duration("--overlap", overlap)
         with _store() as keys:
             _give(*keys.rotate(id, time.time(), seconds))
@@ -128,7 +137,7 @@ def migrate() -> None:
     from tasks.database import Database
     from tasks.settings import Settings
 
-    with _problems_told(), closing(Database.of(Settings.from_env())) as database:
+    with problems_told(), closing(Database.of(Settings.from_env())) as database:
         done = database.upgrade()
     click.echo("The database has been upgraded" if done else "Nothing to do")
 
@@ -156,7 +165,8 @@ def _row(record: KeyRecord, now: float) -> tuple[str, ...]:
     from tasks.accounts.secret import shown
 
     client = record.client
-    limits = (client.limits.requests_per_minute, client.limits.jobs_at_once)
+    own = client.limits
+    limits = (own.requests_per_minute, own.jobs_at_once, own.bytes_per_day, own.seconds_per_day)
     return (
         shown(record.id),
         client.name,
@@ -174,21 +184,3 @@ def _endpoints(client: Client) -> str:
 
 def _date(at: float | None) -> str:
     return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-@contextmanager
-def _problems_told() -> Iterator[None]:
-    """Print what is wrong, one line each, and end the program."""
-    from schemas import EndpointFileError
-    from tasks.errors import DatabaseUnavailable, KeyProblems, SettingsError
-
-    try:
-        yield
-        return
-    except (SettingsError, KeyProblems) as error:
-        problems = error.problems
-    except EndpointFileError as error:
-        problems = str(error).splitlines()
-    except DatabaseUnavailable as error:
-        problems = [str(error)]
-    fail(problems)

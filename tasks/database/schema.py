@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Double, Integer, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Double, Index, Integer, MetaData, String, Table
 
 metadata = MetaData(
     naming_convention={"pk": "pk_%(table_name)s", "uq": "uq_%(table_name)s_%(column_0_name)s"}
@@ -19,6 +19,8 @@ api_keys = Table(
     Column("priority", String(16), nullable=False),
     Column("requests_per_minute", Integer),  # null: as the settings say; 0: any number
     Column("jobs_at_once", Integer),  # null: as endpoint file and settings say; 0: any number
+    Column("bytes_per_day", BigInteger),  # the same
+    Column("seconds_per_day", Integer),  # the same
     Column("created", Double, nullable=False),
     Column("expires", Double),
     Column("revoked", Double),
@@ -30,4 +32,22 @@ key_changes = Table(
     metadata,
     # One row. Every change of a key raises the number first, so that changes become visible one by one.
     Column("number", Integer, primary_key=True, autoincrement=False),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("job", String(64), primary_key=True),
+    Column("client", String, nullable=False),
+    Column("key", String, nullable=False),
+    Column("endpoint", String(64), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("day", Integer, nullable=False),  # on which it ended, in UTC, since 1970
+    Column("accepted", Double, nullable=False),
+    Column("started", Double),
+    Column("finished", Double, nullable=False),
+    Column("model_seconds", Double, nullable=False),
+    Column("bytes_in", BigInteger, nullable=False),
+    Column("bytes_out", BigInteger, nullable=False),
+    Index("ix_usage_finished", "finished"),
 )

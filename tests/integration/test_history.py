@@ -109,7 +109,7 @@ def test_a_job_past_its_deadline_is_listed_as_what_it_becomes(store):
 
 
 def test_of_each_key_the_newest_jobs_are_remembered(store, monkeypatch, redis_server):
-    monkeypatch.setattr("tasks.store.JOBS_LISTED", 3)
+    monkeypatch.setattr("tasks.room.JOBS_LISTED", 3)
     for number in range(5):
         add(store, str(number), float(number))
     assert pages(store, limit=10) == [["4", "3", "2"]]

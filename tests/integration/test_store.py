@@ -74,15 +74,15 @@ def test_full_queue_refuses_and_records_nothing(store):
 
 
 def test_a_job_that_is_added_twice_waits_once(store):
-    assert store.add_all([(job("a"), Room(1))]) == [None]
+    assert store.add_all([(job("a"), Room(1))]) == [Priority.NORMAL]
     first, second = store.add_all([(job("a"), Room(1)), (job("b"), Room(1))])
-    assert first is None and isinstance(second, QueueFull)
+    assert first is Priority.NORMAL and isinstance(second, QueueFull)
     assert store.queue_length("echo_cpu") == 1
 
 
 def test_a_job_that_was_withdrawn_before_it_was_added_never_waits(store):
     store.withdraw(job("a"))
-    assert store.add_all([(job("a"), Room(1))]) == [None]
+    assert store.add_all([(job("a"), Room(1))]) == [Priority.NORMAL]
     assert store.get("a").state is JobState.CANCELED
     assert store.queue_length("echo_cpu") == 0
 
@@ -91,7 +91,7 @@ def test_jobs_of_several_queues_are_added_together(store):
     one, two = Room(1), Room(2)
     jobs = [(job("a"), two), (job("x", queue="other"), one), (job("b"), two), (job("y", queue="other"), one)]
     *added, refused = store.add_all(jobs)
-    assert added == [None] * 3 and isinstance(refused, QueueFull)
+    assert added == [Priority.NORMAL] * 3 and isinstance(refused, QueueFull)
     assert store.get("b").queue_position == 2
 
 

@@ -159,7 +159,7 @@ def link(connection: FakeConnection, celery: Any, lost: list[tuple[str, str]]) -
 
 def posting(name: str, body: str = "[]") -> Posting:
     job = Job(name, "echo", "q", {}, "me", 1.0, 2.0, 60.0)
-    return Posting(job, Room(10), Message(name, "q", {}, body))
+    return Posting(job, Room(10), lambda job: Message(job.id, "q", {}, body))
 
 
 def settled(*postings: Posting) -> list[bool]:

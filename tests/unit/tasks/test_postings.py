@@ -16,7 +16,7 @@ from tasks.store import Room
 
 def posting(name: str = "a") -> Posting:
     job = Job(name, "echo", "echo_cpu", {}, "me", 1.0, 2.0, 60.0)
-    return Posting(job, Room(10), Message(name, "echo_cpu", {}, "[]"))
+    return Posting(job, Room(10), lambda job: Message(job.id, job.queue, {}, "[]"))
 
 
 def sent(count: int) -> tuple[Unconfirmed, list[Posting]]:

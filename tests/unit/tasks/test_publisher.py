@@ -14,7 +14,7 @@ from celery import Celery
 from schemas import load_endpoints
 from tasks.celery import create_celery
 from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable
-from tasks.jobs import Job
+from tasks.jobs import Job, Priority
 from tasks.postings import Posting
 from tasks.publisher import Publisher
 from tasks.settings import Settings
@@ -39,12 +39,12 @@ class FakeStore:
         self.open = threading.Event()
         self.open.set()
 
-    def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[QueueFull | None]:
+    def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[QueueFull | Priority]:
         self.batches.append([job.id for job, _ in jobs])
         assert self.open.wait(5)
         if self.down:
             raise self.down
-        return [None if self._add(job) else QueueFull(room.max_queue_length) for job, room in jobs]
+        return [job.priority if self._add(job) else QueueFull(room.max_queue_length) for job, room in jobs]
 
     def _add(self, job: Job) -> bool:
         if len(self.waiting) >= self.room:
@@ -52,9 +52,10 @@ class FakeStore:
         self.waiting.append(job.id)
         return True
 
-    def add(self, job: Job, max_queue_length: int, jobs_at_once: int) -> None:
+    def add(self, job: Job, max_queue_length: int, *others: Any) -> Priority:
         if not self._add(job):
             raise QueueFull(max_queue_length)
+        return job.priority
 
     def withdraw(self, job: Job) -> None:
         if self.down:
@@ -177,7 +178,12 @@ def test_a_full_queue_takes_a_job_when_others_have_lapsed(
     publisher: Publisher, store: FakeStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.room = 0
-    monkeypatch.setattr(store, "add", lambda job, limit, at_once: store.waiting.append(job.id))
+
+    def add(job: Job, *room: Any) -> Priority:
+        store.waiting.append(job.id)
+        return job.priority
+
+    monkeypatch.setattr(store, "add", add)
     publisher.publish(a_job("a"), ENDPOINT)
     assert store.waiting == ["a"]
     assert broker.sent[-1] == ["a"]

@@ -57,7 +57,7 @@ class World:
     def forget(self, run):
         assert run.phase is not Phase.ENDED
 
-    def result(self, run, outcome, at):
+    def result(self, run, outcome, at, seconds):
         return JobState.DONE if outcome.error is None else JobState.FAILED
 
     def ended(self, run, result, session_vars=None):

@@ -1,0 +1,92 @@
+"""Whether there is room for another job: what the script ADD is asked, and what it answers. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasks import scripts
+from tasks.errors import DayLimitReached, QueueFull, TooManyJobs
+from tasks.jobs import Job, Priority
+from tasks.records import (
+    day_key,
+    flat,
+    job_key,
+    open_key,
+    owner_key,
+    share_key,
+    unstarted,
+    waiting_key,
+    waiting_score,
+)
+
+JOBS_LISTED = 10_000  # of each client, the newest ones
+
+Refusal = QueueFull | TooManyJobs | DayLimitReached
+
+
+@dataclass(frozen=True, slots=True)
+class DayLimits:
+    """What a client may use of an endpoint in one day, in UTC. 0: any amount.
+
+    Attributes:
+        bytes: of inputs, counted when a job is accepted.
+        seconds: of the model's time, counted when a job ends.
+    """
+
+    bytes: int = 0
+    seconds: int = 0
+
+
+NO_LIMITS = DayLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What must hold for another job to be accepted, and for it to wait with its own priority.
+
+    Attributes:
+        max_queue_length: jobs that wait in its queue.
+        jobs_at_once: jobs of its owner that wait or run at its endpoint; 0: any number.
+        share: jobs of its owner that wait or run in its queue; from then on its further ones wait with the
+            next lower priority. 0: any number.
+        per_day: what its owner may use of its endpoint.
+    """
+
+    max_queue_length: int
+    jobs_at_once: int = 0
+    share: int = 0
+    per_day: DayLimits = NO_LIMITS
+
+
+def adding(job: Job, room: Room, lifetime: float) -> tuple[str, list[str], list[Any]]:
+    """Give the call that records a job if there is room; its record is kept for `lifetime` seconds."""
+    per_day = room.per_day
+    lower = job.priority.next_lower if room.share else None
+    keys = [
+        job_key(job.id),
+        waiting_key(job.queue),
+        owner_key(job.owner),
+        share_key(job.owner, job.queue),
+        open_key(job.owner, job.endpoint) if room.jobs_at_once else "",
+        day_key(job.owner, job.endpoint) if per_day.bytes or per_day.seconds else "",
+    ]
+    args: list[Any] = [room.max_queue_length, waiting_score(job), lifetime, JOBS_LISTED, job.accepted]
+    args += [room.jobs_at_once, job.deadline, waiting_score(job, lower) if lower else "", room.share]
+    args += [job.size, per_day.bytes, per_day.seconds]
+    return scripts.ADD, keys, [*args, *flat(unstarted(job))]
+
+
+def verdict(answer: int, job: Job, room: Room) -> Priority | Refusal:
+    """Give the priority that an accepted job waits with, or why it is refused."""
+    match answer:
+        case 0:
+            return QueueFull(room.max_queue_length)
+        case -1:
+            return TooManyJobs(room.jobs_at_once)
+        case -2:
+            return DayLimitReached("bytes", room.per_day.bytes)
+        case -3:
+            return DayLimitReached("seconds", room.per_day.seconds)
+    lowered = job.priority.next_lower if answer == 2 else None
+    return lowered or job.priority
