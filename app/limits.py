@@ -113,9 +113,14 @@ def too_many_jobs(endpoint: Endpoint, limit: int, seconds: int) -> ApiError:
     return ApiError("too_many_jobs", sentence, retry_after=seconds, limit="jobs_at_once")
 
 
+def seconds_left_today() -> int:
+    """Give the seconds until the next day begins, in UTC; at least 1."""
+    return math.ceil(DAY - time.time() % DAY)
+
+
 def used_up(client: Client, endpoint: Endpoint, reached: DayLimitReached) -> ApiError:
     """Give the answer to a client that has used as much of `endpoint` today as it may."""
-    seconds = math.ceil(DAY - time.time() % DAY)
+    seconds = seconds_left_today()
     used = services().store.used_today(client.id, endpoint.name)
     left = max(0, reached.limit - (used.bytes if reached.unit == "bytes" else used.seconds))
     g.limits_told[STATE] = f'"{reached.unit}";r={left};t={seconds}'

@@ -14,7 +14,7 @@ from tasks.records import USAGE
 from tasks.scripts import USAGE_DONE, USAGE_TAKE
 from tasks.store import JobStore
 
-LEASE = 15  # s; so long after its last question a reader counts as gone
+LEASE = 5  # s; so long after its last question a reader counts as gone
 
 _LEASE, _DROPPED = f"{USAGE}:lease", f"{USAGE}:dropped"
 

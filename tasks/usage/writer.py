@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0  # s between two looks
 CHUNK = 250  # lines that are written in one go: SQLite holds the other requests of this process up meanwhile
+PATIENCE = 3  # looks; a SQLite file may be locked for a moment
 FORGET = 600.0  # s; so often old records are looked for
 
 
@@ -49,7 +50,7 @@ class UsageWriter:
         self._interval = interval
         self._clock = clock
         self._forget_at = 0.0
-        self._failing = False
+        self._failures = 0  # in a row
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -77,15 +78,15 @@ class UsageWriter:
                 time.sleep(0)  # the requests of this process have their turn
             self._forget()
         except (DatabaseUnavailable, StoreUnavailable) as error:
-            if not self._failing:  # once for each outage
+            self._failures += 1
+            if self._failures == PATIENCE:  # once for each outage
                 logger.error("the usage of clients waits in the store: %s", error)
-            self._failing = True
         except Exception:  # whatever it was, later ones may go
             logger.exception("the usage of clients could not be written")
         else:
-            if self._failing:
+            if self._failures >= PATIENCE:
                 logger.info("the usage of clients is written again")
-            self._failing = False
+            self._failures = 0
 
     def _write(self) -> bool:
         """Write some lines; gives whether there may be more."""

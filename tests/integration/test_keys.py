@@ -31,7 +31,7 @@ from tasks.settings import Settings
 from tests.services import BIN, ROOT, PostgreSQL, wait_until
 
 NOW = 1_800_000_000.0
-GRANT = Grant("Mobile app", frozenset({"embed", "text"}), Priority.HIGH, Limits(60, 0), 3600)
+GRANT = Grant("Mobile app", frozenset({"embed", "text"}), Priority.HIGH, Limits(60, 0, 10**12, 7), 3600)
 BOTH = ("sqlite", "postgresql")
 Connect = Callable[..., Database]
 Stoker = Callable[..., Result]
@@ -87,7 +87,7 @@ def test_a_key_is_kept_with_all_that_was_granted(keys: KeyStore) -> None:
     assert (client.endpoints, client.priority, client.limits) == (
         GRANT.endpoints,
         Priority.HIGH,
-        Limits(60, 0),
+        GRANT.limits,
     )
     assert (record.created, record.expires, record.revoked, record.last_used) == (NOW, NOW + 3600, None, None)
 

@@ -163,8 +163,8 @@ class Crowd:
 
 
 def wide(submitter: Submitter) -> Endpoint:
-    """An endpoint whose queue is never full."""
-    return dataclasses.replace(submitter.endpoints["echo"], max_queue_length=10**9)
+    """An endpoint whose queue is never full, whoever fills it."""
+    return dataclasses.replace(submitter.endpoints["echo"], max_queue_length=10**9, client_share=0)
 
 
 def test_no_submission_waits_for_ever_for_a_confirm(

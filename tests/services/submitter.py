@@ -31,11 +31,17 @@ class Submitter:
         self.publisher = Publisher(self.celery, self.store)
         self.replies = ReplyListener(self.store)
 
-    def submit(self, endpoint: str = "trial", priority: Priority = Priority.NORMAL, **inputs: Any) -> str:
+    def submit(
+        self,
+        endpoint: str = "trial",
+        priority: Priority = Priority.NORMAL,
+        owner: str = "me",
+        **inputs: Any,
+    ) -> str:
         """Submit a job; gives its id."""
         called = self.endpoints[endpoint]
         loaded = called.load_inputs(inputs)
-        return submit(self.publisher, called, loaded, owner="me", priority=priority).id
+        return submit(self.publisher, called, loaded, owner=owner, priority=priority).id
 
     @contextmanager
     def hold(self, endpoint: str = "trial", **inputs: Any) -> Iterator[tuple[str, Waiter]]:

@@ -37,6 +37,8 @@ def test_all_that_is_wrong_is_told_at_once():
         priority="urgent",
         requests_per_minute="many",
         jobs_at_once="-1",
+        bytes_per_day="1GB",
+        seconds_per_day="2147483648",
         expires="soon",
     )
     assert [sentence.split()[0] for sentence in found] == [
@@ -45,6 +47,8 @@ def test_all_that_is_wrong_is_told_at_once():
         "--priority",
         "--requests-per-minute",
         "--jobs-at-once",
+        "--bytes-per-day",
+        "--seconds-per-day",
         "--expires",
     ]
     assert "'nope'" in found[1] and "embed, text" in found[1]
@@ -58,6 +62,10 @@ def test_a_name_is_printable_and_short(name):
 @pytest.mark.parametrize(("text", "limit"), [(None, None), ("0", 0), ("60", 60)])
 def test_a_limit_may_be_left_to_the_settings_be_none_or_a_number(text, limit):
     assert read_grant("x", ["text"], KNOWN, requests_per_minute=text).limits.requests_per_minute == limit
+
+
+def test_bytes_may_be_many():
+    assert read_grant("x", ["text"], KNOWN, bytes_per_day="5000000000000").limits.bytes_per_day == 5 * 10**12
 
 
 @pytest.mark.parametrize("text", ["", "1.5", "1e3", "٣", "2147483648", "99999999999999"])

@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from tasks.jobs import Job, JobState, JobStatus, Result, WorkerInfo
+from tasks.room import DayLimits
 
 ECHO_KEY = "echo-key-of-alice"
 BOTH_KEY = "key-for-echo-and-counter"
@@ -66,6 +67,7 @@ class FakeStore:
         self.waiting: dict[str, int] = {}
         self.sessions: dict[tuple[str, str], dict[str, Any]] = {}
         self.canceled: list[str] = []
+        self.used = DayLimits()
         self.down: Exception | None = None
         self.connection_pool = redis.ConnectionPool(port=1)  # nothing listens there
 
@@ -89,6 +91,9 @@ class FakeStore:
     def queue_length(self, queue: Any, priority: Any = None) -> Any:
         return self._answer(self.waiting.get(queue, 0))
 
+    def used_today(self, owner: Any, endpoint: Any) -> Any:
+        return self._answer(self.used)
+
     def session_vars(self, session: Any, endpoint: Any) -> Any:
         return self._answer(self.sessions.get((session, endpoint), {}))
 
@@ -102,6 +107,7 @@ class FakeWorkers:
         self.store = store
         self.submitted: list[Job] = []
         self.limits: list[int] = []
+        self.per_day: list[DayLimits] = []
         self.refusal: Exception | None = None
         self.result = Result(
             JobState.DONE, accepted=100.0, started=100.5, finished=102.0, outputs={"text": "hi"}
@@ -125,6 +131,7 @@ class FakeWorkers:
             priority=given["priority"],
         )
         self.limits.append(given["jobs_at_once"])
+        self.per_day.append(given["per_day"])
         self.submitted.append(job)
         self.store.jobs[job.id] = JobStatus(
             id=job.id, endpoint=job.endpoint, owner=job.owner, state=JobState.QUEUED, accepted=job.accepted

@@ -9,16 +9,17 @@ from app import create_app
 from app.services import EXTENSION
 from schemas import Endpoint
 from tasks.accounts import Client, Limits
-from tasks.errors import StoreUnavailable, TooManyJobs
+from tasks.errors import DayLimitReached, StoreUnavailable, TooManyJobs
 from tasks.jobs import Priority, WorkerInfo
+from tasks.room import DayLimits
 from tasks.settings import Settings
 from tests.unit.app.fakes import BOTH_KEY, ECHO_KEY
 
 FREE = "key-of-no-limits"
 STRICT = "key-of-strict-limits"
 OWN = {
-    FREE: Client("free", "free", "free", None, Priority.HIGH, Limits(0, 0)),
-    STRICT: Client("strict", "strict", "strict", frozenset({"echo"}), Priority.BULK, Limits(2, 3)),
+    FREE: Client("free", "free", "free", None, Priority.HIGH, Limits(0, 0, 0, 0)),
+    STRICT: Client("strict", "strict", "strict", frozenset({"echo"}), Priority.BULK, Limits(2, 3, 400, 5)),
 }
 
 
@@ -169,6 +170,72 @@ def test_too_many_jobs_at_once(make: Any, workers: Any, store: Any) -> None:
         "3 jobs of this client wait or run at endpoint echo: wait until one has ended"
     ]
     assert (answer.json["code"], answer.json["limit"]) == ("too_many_jobs", "jobs_at_once")
+
+
+@pytest.fixture
+def per_day(
+    settings: Settings, endpoints: dict[str, Endpoint], store: Any, workers: Any, rates: FakeRates
+) -> Any:
+    """Make a client of an API with these limits of settings and file."""
+
+    def make(of_settings: DayLimits, of_file: tuple[int | None, int | None] = (None, None)) -> Any:
+        limited = dataclasses.replace(
+            settings, bytes_per_day=of_settings.bytes, seconds_per_day=of_settings.seconds
+        )
+        size, seconds = of_file
+        echo = dataclasses.replace(
+            endpoints["echo"], client_bytes_per_day=size, client_seconds_per_day=seconds
+        )
+        app = create_app(limited, endpoints | {"echo": echo}, store=store)
+        parts = app.extensions[EXTENSION]
+        parts.auth._clients._sources = (KeysOfTest(), *parts.auth._clients._sources)
+        app.extensions[EXTENSION] = dataclasses.replace(parts, replies=workers, rates=rates)
+        return app.test_client()
+
+    return make
+
+
+def limits_told(answer: Any) -> dict[str, str]:
+    return {name: value for name, value in answer.headers if name.startswith(("RateLimit", "Retry"))}
+
+
+def test_what_a_day_allows_is_said_by_the_key_then_the_file_then_the_settings(
+    per_day: Any, workers: Any
+) -> None:
+    client = per_day(DayLimits(100, 10), (200, None))
+    for key in (ECHO_KEY, STRICT, FREE):
+        post(client, key)
+    assert workers.per_day == [DayLimits(200, 10), DayLimits(400, 5), DayLimits(0, 0)]
+    assert limits_told(post(per_day(DayLimits()))) == {}
+
+
+@pytest.mark.parametrize(
+    ("unit", "used", "left"), [("bytes", DayLimits(350, 0), 50), ("seconds", DayLimits(0, 9), 0)]
+)
+def test_a_day_that_is_used_up_says_when_it_ends(
+    per_day: Any,
+    workers: Any,
+    store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    unit: str,
+    used: DayLimits,
+    left: int,
+) -> None:
+    client = per_day(DayLimits(400, 5))
+    monkeypatch.setattr("app.limits.seconds_left_today", lambda: 3601)
+    limit = {"bytes": 400, "seconds": 5}[unit]
+    workers.refusal, store.used = DayLimitReached(unit, limit), used
+    answer = post(client)
+    assert answer.status_code == 429
+    assert limits_told(answer) == {
+        "Retry-After": "3601",
+        "RateLimit-Policy": (
+            '"bytes";q=400;qu="content-bytes";w=86400, "seconds";q=5;qu="model-seconds";w=86400'
+        ),
+        "RateLimit": f'"{unit}";r={left};t=3601',
+    }
+    assert (answer.json["code"], answer.json["limit"]) == ("day_limit_reached", f"{unit}_per_day")
+    assert f"{limit} " in answer.json["error"][0] and "in 3601 s, at 00:00 UTC" in answer.json["error"][0]
 
 
 def test_while_nobody_can_count_nothing_is_accepted(make: Any, rates: FakeRates, workers: Any) -> None:

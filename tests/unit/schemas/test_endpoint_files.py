@@ -40,6 +40,7 @@ def test_defaults_of_the_smallest_file(tmp_path: Path) -> None:
     assert it.job_inactivity_timeout == 360
     assert (it.queue, it.max_batch_size, it.max_wait, it.max_runtime) == ("q", 1, 0, 600)
     assert (it.authorization_keys, it.client_request_limit, it.provide_worker_meta_data) == ({}, None, False)
+    assert (it.client_share, it.client_bytes_per_day, it.client_seconds_per_day) == (64, None, None)
     assert (it.inputs, it.outputs, it.progress_outputs, it.session_vars) == ({}, {}, {}, {})
     assert it.example is None
     assert it.task_name == "infer.it"
@@ -74,6 +75,9 @@ def test_every_key_reaches_the_endpoint(tmp_path: Path) -> None:
         authorization_keys = { alice = "key-of-alice" }
         provide_worker_meta_data = true
         client_request_limit = 3
+        client_share = 10
+        client_bytes_per_day = 1000000
+        client_seconds_per_day = 60
         [INPUTS]
         prompt = { type = "string", required = true, title = "Prompt", description = "What to draw" }
         [OUTPUTS]
@@ -97,6 +101,7 @@ def test_every_key_reaches_the_endpoint(tmp_path: Path) -> None:
     assert it.authorization_keys == {"alice": "key-of-alice"}
     assert it.provide_worker_meta_data
     assert it.client_request_limit == 3
+    assert (it.client_share, it.client_bytes_per_day, it.client_seconds_per_day) == (10, 1_000_000, 60)
     assert it.inputs["prompt"]["description"] == "What to draw"
     assert it.outputs == {"text": {"type": "string"}}
     assert it.progress_outputs == {"part": {"type": "string"}}
@@ -449,3 +454,7 @@ def test_two_examples_are_an_error(tmp_path: Path) -> None:
 
 def test_every_shipped_file_loads() -> None:
     assert all(endpoint.model for endpoint in load_endpoints([SHIPPED]).values())
+
+
+def test_a_share_of_the_queue_is_two_batches_at_least(tmp_path: Path) -> None:
+    assert load_one(tmp_path, f"{SMALLEST}max_batch_size = 100\n").client_share == 200
