@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
@@ -87,8 +88,7 @@ def ending(
     """Give keys and arguments of the script FINISH; `counts`: whether the job is its client's usage."""
     text = dumps(result.to_wire())
     fields = flat({**identity(job), "state": result.state.value, "result": text})
-    keys = [job_key(job.id), waiting_key(job.queue), open_key(job.owner, job.endpoint)]
-    keys += [share_key(job.owner, job.queue), USAGE]
+    keys = [job_key(job.id), waiting_key(job.queue), share_key(job.owner, job.queue), USAGE]
     args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME]
     args += [usage(job, result) if counts else "", MOST_USAGE, result.model_seconds]
     args += [" ".join(blob_key(name) for _, name in result.blobs), *fields]
@@ -100,8 +100,14 @@ def ending(
 
 def usage(job: Job, result: Result) -> str:
     """Give what is kept of a job that has ended, a list as JSON; less its end, which FINISH adds."""
-    times = [job.accepted, result.started, result.finished, result.model_seconds]
-    return dumps([job.id, job.owner, job.key, job.endpoint, result.state, *times, job.size])[:-1]
+    started = "null" if result.started is None else result.started
+    times = f"{job.accepted},{started},{result.finished},{result.model_seconds}"
+    return f'["{job.id}",{_named(job.owner, job.key, job.endpoint)},"{result.state}",{times},{job.size}'
+
+
+@lru_cache(1000)  # the same few again and again
+def _named(*names: str) -> str:
+    return dumps(names)[1:-1]
 
 
 def status(job_id: str, record: dict[str, str], rank: int | None) -> JobStatus:

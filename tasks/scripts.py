@@ -18,8 +18,7 @@ local function today() return math.floor(tonumber(redis.call('TIME')[1]) / 86400
 ADD = (
     _DAY
     + """
-local known = redis.call('HMGET', KEYS[1], 'state', 'lowered')
-if known[1] then return known[2] and 2 or 1 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HEXISTS', KEYS[1], 'lowered') + 1 end
 local id, day = string.sub(KEYS[1], 5), nil
 if KEYS[5] ~= '' and redis.call('ZCARD', KEYS[5]) >= tonumber(ARGV[6]) then return -1 end
 if KEYS[6] ~= '' then
@@ -33,18 +32,21 @@ local answer, score = 1, ARGV[2]
 redis.call('HSET', KEYS[1], unpack(ARGV, 13))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 if ARGV[8] ~= '' then
-  if redis.call('ZCOUNT', KEYS[4], ARGV[5], '+inf') >= tonumber(ARGV[9]) then
+  local share = tonumber(ARGV[9])
+  local count = redis.call('ZCARD', KEYS[4])
+  if count >= share and redis.call('ZCOUNT', KEYS[4], ARGV[5], '+inf') >= share then
     answer, score = 2, ARGV[8]
     redis.call('HSET', KEYS[1], 'lowered', 1)
   end
   redis.call('ZADD', KEYS[4], ARGV[7], id)
-  redis.call('EXPIRE', KEYS[4], ARGV[3])
+  if count == 0 then redis.call('EXPIRE', KEYS[4], ARGV[3]) end
 end
 redis.call('ZADD', KEYS[2], score, id)
 redis.call('ZADD', KEYS[3], ARGV[5], id)
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[4])
 redis.call('EXPIRE', KEYS[3], ARGV[3])
 if KEYS[5] ~= '' then
+  redis.call('HSET', KEYS[1], 'open', KEYS[5])
   redis.call('ZADD', KEYS[5], ARGV[7], id)
   redis.call('EXPIRE', KEYS[5], ARGV[3])
 end
@@ -134,7 +136,7 @@ FINISH = (
     _TERMINAL
     + _DAY
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day')
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open')
 if ended(job[1]) then return 0 end
 local last = 11 + ARGV[5]
 for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
@@ -142,13 +144,13 @@ redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 11, last
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZREM', KEYS[4], ARGV[1])
+if job[5] then redis.call('ZREM', job[5], ARGV[1]) end
 if ARGV[7] ~= '' then
   local out = #ARGV[4]
   for blob in string.gmatch(ARGV[10], '%S+') do out = out + redis.call('STRLEN', blob) end
-  if redis.call('RPUSH', KEYS[5], ARGV[7] .. ',' .. out .. ']') > tonumber(ARGV[8]) then
-    redis.call('RPOP', KEYS[5])
-    redis.call('INCR', KEYS[5] .. ':dropped')
+  if redis.call('RPUSH', KEYS[4], ARGV[7] .. ',' .. out .. ']') > tonumber(ARGV[8]) then
+    redis.call('RPOP', KEYS[4])
+    redis.call('INCR', KEYS[4] .. ':dropped')
   end
 end
 if job[4] and tonumber(ARGV[9]) > 0 then
@@ -156,16 +158,16 @@ if job[4] and tonumber(ARGV[9]) > 0 then
   redis.call('HINCRBYFLOAT', day, 'seconds', ARGV[9])
   redis.call('EXPIRE', day, 2 * 86400)
 end
-if KEYS[6] then
-  redis.call('HSET', KEYS[6], unpack(ARGV, last))
-  redis.call('EXPIRE', KEYS[6], ARGV[6])
+if KEYS[5] then
+  redis.call('HSET', KEYS[5], unpack(ARGV, last))
+  redis.call('EXPIRE', KEYS[5], ARGV[6])
 end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
 redis.call('PUBLISH', KEYS[1], '')
 return 1
 """
 )
-"""job, waiting, open, share, usage, session if it has new variables; id, reply_to, lifetime, result, number
+"""job, waiting, share, usage, session if it has new variables; id, reply_to, lifetime, result, number
 of field arguments, lifetime of the session, what usage keeps of it or '', most that usage keeps, seconds of
 the model's time, large outputs, fields..., variables... -> 1, or 0 if it had ended before."""
 
