@@ -1,6 +1,6 @@
 """The Python client of Stoker: call the endpoints of an inference server, with or without progress."""
 
-from .api import ModelAPI, do_api_request
+from .api import ModelAPI
 from .errors import (
     BadRequest,
     ConnectionFailed,
@@ -22,6 +22,9 @@ from .errors import (
     Unavailable,
 )
 from .events import JobProgress, JobResult, ProgressInfo
+from .iteration import JobEvents
+from .media import Media
+from .shortcuts import do_api_request, do_api_request_async
 
 __all__ = [
     "BadRequest",
@@ -30,12 +33,14 @@ __all__ = [
     "Forbidden",
     "JobCanceled",
     "JobError",
+    "JobEvents",
     "JobFailed",
     "JobLapsed",
     "JobNotFound",
     "JobProgress",
     "JobResult",
     "LoginFailed",
+    "Media",
     "ModelAPI",
     "ProgressInfo",
     "QueueFull",
@@ -47,4 +52,5 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "do_api_request",
+    "do_api_request_async",
 ]

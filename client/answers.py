@@ -10,7 +10,6 @@ from typing import Any
 from .calls import Call, Purpose
 from .errors import (
     BadRequest,
-    ConnectionFailed,
     EndpointNotFound,
     Forbidden,
     JobCanceled,
@@ -30,7 +29,6 @@ from .errors import (
 from .events import ProgressInfo
 
 RUNNING = frozenset({"queued", "processing"})
-TRANSIENT = (ConnectionFailed, Timeout, Unavailable, RateLimited, ServerError)
 
 _ENDED_WITHOUT_RESULT: dict[str, type[JobError]] = {
     "failed": JobFailed,
@@ -75,8 +73,10 @@ def interpret(call: Call, answer: Answer) -> dict[str, Any]:
     if accepted and body is None:
         raise ServerError("the answer is not a JSON object", status=answer.status)
     body = body or {}
-    if accepted and body.get("success", True) and body.get("job_state") not in _ENDED_WITHOUT_RESULT:
+    if accepted and body.get("success", True):
         return body
+    if call.purpose is Purpose.CANCEL and body.get("code") == "job_ended":
+        return body  # no success, but what the caller asks: how the job stands
     raise _refusal(call, answer, body)
 
 
@@ -92,25 +92,38 @@ def accepted_job_id(body: Mapping[str, Any]) -> str:
     return job_id
 
 
-def job_result(call: Call, answer: Answer, body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the result from a successful answer to a progress call; None while the job is queued or runs.
+def job_outcome(call: Call, answer: Answer, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the result from what tells how a job stands; None while the job is queued or runs.
 
     Raises:
-        JobFailed: the job is done, but its result says that it has failed.
-        JobNotFound: the job is done, and its result was handed out before.
-        ServerError: the answer names no state known here.
+        JobError: the job has ended without a result, or its result is not there any more.
+        ServerError: it is in no state known here.
     """
     state = body.get("job_state")
     if state in RUNNING:
         return None
+    result = body.get("job_result")
+    if state in _ENDED_WITHOUT_RESULT:
+        raise _refusal(call, answer, {**(result or body), "job_state": state})
     if state != "done":
         raise ServerError("the server named no known state of the job", status=answer.status)
-    result = body.get("job_result")
     if not isinstance(result, dict):
         raise JobNotFound(f"the result of job {call.job_id} is not there any more", job_id=call.job_id)
     if not result.get("success", True):
         raise _refusal(call, answer, {**result, "job_state": "failed"})
     return result
+
+
+def parse_event(data: str) -> dict[str, Any]:
+    """Give the JSON object that an event of a stream carries.
+
+    Raises:
+        ServerError: it carries none.
+    """
+    body = _parse_object(data)
+    if body is None:
+        raise ServerError("the stream holds something else than JSON objects")
+    return body
 
 
 def progress_report(body: Mapping[str, Any]) -> tuple[ProgressInfo, dict[str, Any]]:
@@ -128,7 +141,7 @@ def progress_report(body: Mapping[str, Any]) -> tuple[ProgressInfo, dict[str, An
     return info, progress.get("progress_data") or {}
 
 
-def _parse_object(body: bytes) -> dict[str, Any] | None:
+def _parse_object(body: bytes | str) -> dict[str, Any] | None:
     try:
         parsed = json.loads(body)
     except ValueError:
@@ -158,7 +171,7 @@ def _job_error(
             return _ENDED_WITHOUT_RESULT[name]
     if status == 410:
         return JobLapsed
-    if status == 404 and call.purpose is Purpose.PROGRESS:
+    if status == 404 and (call.job_id or code == "job_not_found"):
         return JobNotFound
     if status < 300 and job_id:
         return JobFailed
@@ -177,10 +190,10 @@ def _request_error(
     if status == 429:
         kind = RateLimited if code != "queue_full" else QueueFull
         return kind(text, status=status, code=code, retry_after=answer.retry_after)
-    if status == 503:
+    if status == 503 or code == "request_in_progress":
         return Unavailable(text, status=status, code=code, retry_after=answer.retry_after)
     if status == 504:
-        return Timeout(text, job_id=call.job_id)
+        return Timeout(text, status=status, code=code, job_id=call.job_id or body.get("job_id"))
     if 400 <= status < 500:
         refused = EndpointNotFound if status == 404 else BadRequest
         return refused(text, status=status, code=code, errors=_errors_by_field(body, call.token))

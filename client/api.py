@@ -1,32 +1,33 @@
 """ModelAPI: one endpoint of one server, as a Python object."""
 
 import inspect
-import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, closing
+import uuid
+from collections.abc import Mapping
+from contextlib import aclosing, closing, nullcontext
+from dataclasses import replace
 from typing import Any, Self
 
 import httpx
 
 from .address import check_server, clean_key
-from .calls import endpoint_details_call, endpoint_list_call, login_call
+from .calls import Call, cancel_call, endpoint_details_call, endpoint_list_call, login_call
+from .drivers import complete, complete_async, drive, drive_async
 from .errors import LoginFailed
-from .events import (
-    JobProgress,
-    JobResult,
-    Listeners,
-    PollFailed,
-    ProgressCallback,
-    ProgressErrorCallback,
-    ResultCallback,
-)
-from .flow import Flow, Patience, run_job
+from .events import JobResult
+from .flow import Conversation, Flow, ask, await_job, follow_job, poll_job, run_job, submit_job
+from .iteration import JobEvents
+from .links import Target
+from .listeners import Listeners, ProgressCallback, ProgressErrorCallback, ResultCallback
+from .progressbar import ProgressBar
+from .retries import Retries
 from .sessions import Closing, Sessions
-from .transport import Target
 
 
 class ModelAPI:
     """Calls one endpoint. Threads may share it; use it as a (plain or async) context manager, or close it.
+
+    Each method that waits has a twin with `_async` at its end, for an event loop. Every call that fails for a
+    passing reason (no connection, 429, 502, 503, 504) is sent again; no job runs twice by it.
 
     Attributes:
         api_server: base URL of the server.
@@ -43,7 +44,7 @@ class ModelAPI:
         *,
         timeout: float | None = None,
         connect_timeout: float = 10.0,
-        poll_retries: int = 10,
+        retries: int = 6,
     ) -> None:
         """Sends nothing yet.
 
@@ -54,7 +55,8 @@ class ModelAPI:
             session: an httpx client to send with, which stays the caller's to close.
             timeout: seconds to wait for the result of a job; None waits for ever.
             connect_timeout: seconds for a connection to be made.
-            poll_retries: failed questions for the progress in a row that a job survives.
+            retries: so many failures of a call in a row are followed by another try. The pauses double, from
+                half a second to 8 s; `Retry-After` is honoured up to a minute.
 
         Raises:
             ValueError: the URL, the name or the key cannot be used.
@@ -67,11 +69,8 @@ class ModelAPI:
             raise TypeError("session must be an httpx.Client or an httpx.AsyncClient")
         self.endpoint_name = endpoint_name
         self.client_session_auth_key: str | None = None
-        self._token = clean_key(api_key)
-        self._timeout = timeout
-        self._poll_retries = poll_retries
-        target = Target(self.api_server, connect_timeout=connect_timeout, held_timeout=timeout)
-        self._sessions = Sessions(target, session)
+        self._talk = Conversation(clean_key(api_key), Retries(retries), timeout)
+        self._sessions = Sessions(Target(self.api_server, connect_timeout), session)
 
     def __repr__(self) -> str:
         return f"ModelAPI({self.api_server!r}, {self.endpoint_name!r})"
@@ -85,11 +84,11 @@ class ModelAPI:
             LoginFailed: the key is missing or not valid.
             StokerClientError: any other reason.
         """
-        self._keep_session(self._sessions.ask(login_call(self.endpoint_name, self._token)))
+        self._keep_session(self._ask(login_call(self.endpoint_name, self._talk.token)))
 
     async def do_api_login_async(self) -> None:
         """As do_api_login, on the running event loop."""
-        self._keep_session(await self._sessions.ask_async(login_call(self.endpoint_name, self._token)))
+        self._keep_session(await self._ask_async(login_call(self.endpoint_name, self._talk.token)))
 
     def do_api_request(
         self,
@@ -98,33 +97,37 @@ class ModelAPI:
         progress_callback: ProgressCallback | None = None,
         progress_error_callback: ProgressErrorCallback | None = None,
         progress_interval: float = 0.3,
+        *,
+        progress_bar: bool = False,
     ) -> dict[str, Any]:
         """Run a job and wait for its result.
 
         Args:
-            params: the inputs by name; `bytes` of images, audio and video become data URLs.
+            params: the inputs by name; files as `bytes`, paths (pathlib.Path), file objects or Pillow images.
             result_callback: called once, with the result.
             progress_callback: called with (progress_info, progress_data) at every report until the job ends.
-            progress_error_callback: called with a sentence when a question for the progress fails and will be
-                asked again.
-            progress_interval: seconds between two questions; without a callback for progress none is asked.
+            progress_error_callback: called with a sentence when a call fails and will be sent again.
+            progress_interval: seconds between two questions for the progress, if anybody wants it.
+            progress_bar: show a progress bar on the standard error stream.
 
         Returns:
-            success, job_id, ep_version, the outputs by name, and the timings.
+            success, job_id, ep_version, the outputs by name, and the timings. Files are data URLs: see Media.
 
         Raises:
             JobFailed: the model refused the job or broke on it.
+            Timeout: the time is over; the job goes on, and `job_id` names it.
             StokerClientError: any other reason why there is no result.
             ValueError: a parameter that cannot be sent.
             TypeError: the same, or an asynchronous callback.
         """
-        listeners = Listeners(result_callback, progress_callback, progress_error_callback)
-        flow = self._run(params, progress_interval, poll=listeners.wants_progress)
-        with closing(self._sessions.events(flow)) as events:
-            for event in events:
-                listeners.notify_plain(event)
-                if isinstance(event, JobResult):
-                    return event.result
+        with ProgressBar(self.endpoint_name) if progress_bar else nullcontext() as bar:
+            listeners = Listeners(result_callback, progress_callback, progress_error_callback, bar)
+            flow = self._run(params, progress_interval, poll=listeners.want_progress)
+            with closing(drive(flow, self._sessions.link())) as events:
+                for event in events:
+                    listeners.notify_plain(event)
+                    if isinstance(event, JobResult):
+                        return event.result
         raise RuntimeError("the conversation ended without a result")
 
     async def do_api_request_async(
@@ -134,22 +137,25 @@ class ModelAPI:
         progress_callback: ProgressCallback | None = None,
         progress_error_callback: ProgressErrorCallback | None = None,
         progress_interval: float = 0.3,
+        *,
+        progress_bar: bool = False,
     ) -> dict[str, Any]:
         """As do_api_request, on the running event loop; callbacks may be plain or asynchronous."""
-        listeners = Listeners(result_callback, progress_callback, progress_error_callback)
-        flow = self._run(params, progress_interval, poll=listeners.wants_progress)
-        async with aclosing(self._sessions.events_async(flow)) as events:
-            async for event in events:
-                answer = listeners.notify(event)
-                if inspect.isawaitable(answer):
-                    await answer
-                if isinstance(event, JobResult):
-                    return event.result
+        with ProgressBar(self.endpoint_name) if progress_bar else nullcontext() as bar:
+            listeners = Listeners(result_callback, progress_callback, progress_error_callback, bar)
+            flow = self._run(params, progress_interval, poll=listeners.want_progress)
+            async with aclosing(drive_async(flow, self._sessions.async_link())) as events:
+                async for event in events:
+                    answer = listeners.notify(event)
+                    if inspect.isawaitable(answer):
+                        await answer
+                    if isinstance(event, JobResult):
+                        return event.result
         raise RuntimeError("the conversation ended without a result")
 
     def get_api_request_generator(
         self, params: Mapping[str, Any], progress_interval: float = 0.3
-    ) -> "RequestEvents":
+    ) -> JobEvents:
         """Run a job and give its events, for a plain `for` as well as for an `async for`.
 
         Nothing is sent before the first event is asked for. Arguments and errors as those of do_api_request.
@@ -157,15 +163,77 @@ class ModelAPI:
         Returns:
             an iterable of JobProgress, any number of them, and one JobResult at the end.
         """
-        return RequestEvents(self._sessions, self._run(params, progress_interval, poll=True))
+        return JobEvents(self._sessions, self._run(params, progress_interval, poll=True))
+
+    def submit(self, params: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
+        """Submit a job without waiting for its result.
+
+        Args:
+            params: as for do_api_request.
+            idempotency_key: a name for this submission, up to 255 ASCII characters: whoever submits the same
+                inputs by the same name within a day, perhaps after a restart, gets the same job.
+
+        Returns:
+            the id of the job: for `result`, `stream` and `cancel`, in any process with the same API key.
+        """
+        return complete(self._submission(params, idempotency_key), self._sessions.link())
+
+    async def submit_async(self, params: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
+        """As submit, on the running event loop."""
+        return await complete_async(self._submission(params, idempotency_key), self._sessions.async_link())
+
+    def result(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
+        """Wait for the result of a job.
+
+        Args:
+            job_id: from `submit`.
+            timeout: seconds; None: those of the constructor; 0 only looks.
+
+        Returns, Raises:
+            as do_api_request.
+        """
+        for event in JobEvents(self._sessions, self._await(job_id, timeout)):
+            if isinstance(event, JobResult):
+                return event.result
+        raise RuntimeError("the conversation ended without a result")
+
+    async def result_async(self, job_id: str, timeout: float | None = None) -> dict[str, Any]:
+        """As result, on the running event loop."""
+        async for event in JobEvents(self._sessions, self._await(job_id, timeout)):
+            if isinstance(event, JobResult):
+                return event.result
+        raise RuntimeError("the conversation ended without a result")
+
+    def stream(self, job_id: str) -> JobEvents:
+        """Follow a job by the server's stream of events, for a plain `for` as well as for an `async for`.
+
+        A stream that breaks off is taken up where it was. Raises what do_api_request raises.
+
+        Returns:
+            an iterable of JobProgress, the first one of how the job stands now, and one JobResult at the end.
+        """
+        return JobEvents(self._sessions, follow_job(self._talk, job_id))
+
+    def cancel(self, job_id: str) -> str:
+        """End a job that waits or runs.
+
+        Returns:
+            its state: "canceled"; "queued" or "processing" if a worker will stop it within seconds; "done",
+            "failed" or "lapsed" if it had ended before.
+        """
+        return str(self._ask(cancel_call(job_id, self._talk.token))["job_state"])
+
+    async def cancel_async(self, job_id: str) -> str:
+        """As cancel, on the running event loop."""
+        return str((await self._ask_async(cancel_call(job_id, self._talk.token)))["job_state"])
 
     def get_endpoint_list(self) -> list[str]:
         """The names of the server's endpoints; with an API key, those that it may call."""
-        return list(self._sessions.ask(endpoint_list_call(self._token)).get("endpoints", []))
+        return list(self._ask(endpoint_list_call(self._talk.token)).get("endpoints", []))
 
     async def get_endpoint_list_async(self) -> list[str]:
         """As get_endpoint_list, on the running event loop."""
-        return list((await self._sessions.ask_async(endpoint_list_call(self._token))).get("endpoints", []))
+        return list((await self._ask_async(endpoint_list_call(self._talk.token))).get("endpoints", []))
 
     def get_endpoint_details(self, endpoint_name: str | None = None) -> dict[str, Any]:
         """The description of an endpoint: title, limits, workers, parameters.
@@ -176,12 +244,12 @@ class ModelAPI:
         Raises:
             EndpointNotFound: the server has none of this name.
         """
-        return self._sessions.ask(endpoint_details_call(endpoint_name or self.endpoint_name, self._token))
+        return self._ask(endpoint_details_call(endpoint_name or self.endpoint_name, self._talk.token))
 
     async def get_endpoint_details_async(self, endpoint_name: str | None = None) -> dict[str, Any]:
         """As get_endpoint_details, on the running event loop."""
-        return await self._sessions.ask_async(
-            endpoint_details_call(endpoint_name or self.endpoint_name, self._token)
+        return await self._ask_async(
+            endpoint_details_call(endpoint_name or self.endpoint_name, self._talk.token)
         )
 
     def close_session(self) -> Closing:
@@ -204,50 +272,29 @@ class ModelAPI:
     async def __aexit__(self, *_: object) -> None:
         await self.close_session()
 
-    def _run(self, params: Mapping[str, Any], interval: float, *, poll: bool) -> Flow:
-        patience = Patience(interval, self._timeout, self._poll_retries)
-        return run_job(self.endpoint_name, params, self._token, patience, poll=poll, clock=time.monotonic)
+    def _run(self, params: Mapping[str, Any], interval: float, *, poll: bool) -> Flow[None]:
+        once = str(uuid.uuid4())
+        if poll:
+            return poll_job(self._talk, self.endpoint_name, params, once, interval)
+        return run_job(self._talk, self.endpoint_name, params, once)
+
+    def _submission(self, params: Mapping[str, Any], idempotency_key: str | None) -> Flow[str]:
+        return submit_job(self._talk, self.endpoint_name, params, idempotency_key or str(uuid.uuid4()))
+
+    def _await(self, job_id: str, timeout: float | None) -> Flow[None]:
+        talk = self._talk if timeout is None else replace(self._talk, timeout=timeout)
+        return await_job(talk, job_id, talk.deadline())
+
+    def _ask(self, call: Call) -> dict[str, Any]:
+        _, body = complete(ask(self._talk, call), self._sessions.link())
+        return body
+
+    async def _ask_async(self, call: Call) -> dict[str, Any]:
+        _, body = await complete_async(ask(self._talk, call), self._sessions.async_link())
+        return body
 
     def _keep_session(self, answer: Mapping[str, Any]) -> None:
         token = answer.get("client_session_auth_key")
         if not isinstance(token, str):
             raise LoginFailed("the server gave no session token")
         self.client_session_auth_key = token
-
-
-class RequestEvents:
-    """The events of one job: iterate once, plainly or asynchronously."""
-
-    def __init__(self, sessions: Sessions, flow: Flow) -> None:
-        self._sessions = sessions
-        self._flow = flow
-
-    def __iter__(self) -> Iterator[JobProgress | JobResult]:
-        with closing(self._sessions.events(self._flow)) as events:
-            for event in events:
-                if not isinstance(event, PollFailed):
-                    yield event
-
-    async def __aiter__(self) -> AsyncIterator[JobProgress | JobResult]:
-        async with aclosing(self._sessions.events_async(self._flow)) as events:
-            async for event in events:
-                if not isinstance(event, PollFailed):
-                    yield event
-
-
-def do_api_request(
-    api_server: str,
-    endpoint_name: str,
-    params: Mapping[str, Any],
-    api_key: str | None = None,
-    *,
-    result_callback: ResultCallback | None = None,
-    progress_callback: ProgressCallback | None = None,
-    timeout: float | None = None,
-) -> dict[str, Any]:
-    """Run one job on a server and give its result; for more than one keep a ModelAPI.
-
-    Arguments, result and errors are those of ModelAPI and ModelAPI.do_api_request.
-    """
-    with ModelAPI(api_server, endpoint_name, api_key, timeout=timeout) as api:
-        return api.do_api_request(params, result_callback, progress_callback)

@@ -11,7 +11,7 @@
      +-- ServerBusy           try again after `retry_after` seconds
      |    +-- QueueFull       429: the endpoint's queue has no free slot
      |    +-- RateLimited     429: too many requests with this key
-     |    +-- Unavailable     503: the server cannot take jobs at present
+     |    +-- Unavailable     503: the server cannot take jobs at present; 409: takes the same one just now
      +-- ServerError          other 5xx, or an answer that is not the server's protocol
      +-- JobError             the job was accepted, and there is no result; `job_id` says which
           +-- JobFailed       the model refused it or broke on it
@@ -19,6 +19,7 @@
           +-- JobLapsed       it waited longer than the endpoint allows
           +-- JobNotFound     the server does not know it (any more)
 
+What may succeed in a moment is tried again first: see retries.py.
 Wrong arguments of the caller raise ValueError or TypeError before anything is sent. No text here holds a key.
 """
 
@@ -50,8 +51,15 @@ class Timeout(StokerClientError, TimeoutError):
         job_id: the job that was waited for, where its id is known; it may still finish on the server.
     """
 
-    def __init__(self, message: str, *, job_id: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code)
         self.job_id = job_id
 
 

@@ -1,6 +1,6 @@
 """What a running job tells its caller: progress reports, and at the end the result."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -43,56 +43,10 @@ class JobResult:
 
 
 @dataclass(frozen=True)
-class PollFailed:
-    """One question for the progress got no answer; it will be asked again."""
+class TriesAgain:
+    """A call failed, and is sent again in a moment."""
 
     error: StokerClientError
 
 
-Event = JobProgress | JobResult | PollFailed
-
-ResultCallback = Callable[[dict[str, Any]], Any]
-ProgressCallback = Callable[[ProgressInfo, Mapping[str, Any]], Any]
-ProgressErrorCallback = Callable[[str], Any]
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """The callbacks of one request, each of which may be absent."""
-
-    result: ResultCallback | None = None
-    progress: ProgressCallback | None = None
-    progress_error: ProgressErrorCallback | None = None
-
-    @property
-    def wants_progress(self) -> bool:
-        """Whether the job must be polled for the sake of a callback."""
-        return self.progress is not None or self.progress_error is not None
-
-    def notify(self, event: Event) -> object:
-        """Call the callback that the event is for.
-
-        Returns:
-            what the callback gave, an awaitable if it is asynchronous; None without a callback.
-        """
-        match event:
-            case JobProgress(info, data) if self.progress:
-                return self.progress(info, data)
-            case PollFailed(error) if self.progress_error:
-                return self.progress_error(str(error))
-            case JobResult(result) if self.result:
-                return self.result(result)
-        return None
-
-    def notify_plain(self, event: Event) -> None:
-        """The same, for callers that have no event loop.
-
-        Raises:
-            TypeError: the callback is asynchronous.
-        """
-        answer = self.notify(event)
-        if isinstance(answer, Awaitable):
-            close = getattr(answer, "close", None)
-            if close is not None:
-                close()
-            raise TypeError("an asynchronous callback needs do_api_request_async")
+Event = JobProgress | JobResult | TriesAgain

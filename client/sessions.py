@@ -2,21 +2,16 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from typing import Any
 
 import httpx
 
-from .answers import interpret
-from .calls import Call
-from .events import Event
-from .flow import Flow
-from .transport import LIMITS, Target, answered, drive, drive_async, send, send_async
+from .links import LIMITS, AsyncLink, Link, Target
 
 
 class Sessions:
-    """Carries flows out, over clients of its own or over the one that the caller lent."""
+    """Gives links, over clients of its own or over the one that the caller lent."""
 
     def __init__(self, target: Target, lent: httpx.Client | httpx.AsyncClient | None = None) -> None:
         self._target = target
@@ -26,23 +21,13 @@ class Sessions:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
-    def events(self, flow: Flow) -> Generator[Event, None, None]:
-        """Carry a flow out; yields its events."""
-        session = self._plain_session()
-        return drive(flow, lambda call: send(session, self._target, call), time.sleep)
+    def link(self) -> Link:
+        """A link for one flow."""
+        return Link(self._plain_session(), self._target)
 
-    def events_async(self, flow: Flow) -> AsyncGenerator[Event, None]:
-        """Carry a flow out on the running event loop; yields its events."""
-        session = self._async_session()
-        return drive_async(flow, lambda call: send_async(session, self._target, call), asyncio.sleep)
-
-    def ask(self, call: Call) -> dict[str, Any]:
-        """Send one call; gives the JSON object of its answer."""
-        return interpret(call, answered(send(self._plain_session(), self._target, call)))
-
-    async def ask_async(self, call: Call) -> dict[str, Any]:
-        """Send one call on the running event loop; gives the JSON object of its answer."""
-        return interpret(call, answered(await send_async(self._async_session(), self._target, call)))
+    def async_link(self) -> AsyncLink:
+        """A link for one flow on the running event loop."""
+        return AsyncLink(self._async_session(), self._target)
 
     def close(self) -> None:
         """Close the plain client, unless it is the caller's."""

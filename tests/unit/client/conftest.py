@@ -8,7 +8,15 @@ import httpx
 import pytest
 
 from client import ModelAPI
+from client.flow import Pause
 from tests.unit.client.fake_stoker import KEY, FakeStoker
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are sent again at once."""
+    monkeypatch.setattr("client.flow.BREATH", 0.0)
+    monkeypatch.setattr("client.flow.Pause", lambda seconds: Pause(0))
 
 
 @pytest.fixture
@@ -19,13 +27,13 @@ def server() -> FakeStoker:
 @pytest.fixture
 def api(server: FakeStoker) -> ModelAPI:
     session = httpx.Client(transport=httpx.MockTransport(server))
-    return ModelAPI("http://stoker.test", "bench", KEY, session, poll_retries=2)
+    return ModelAPI("http://stoker.test", "bench", KEY, session, retries=2)
 
 
 @pytest.fixture
 def async_api(server: FakeStoker) -> ModelAPI:
     session = httpx.AsyncClient(transport=httpx.MockTransport(server))
-    return ModelAPI("http://stoker.test", "bench", KEY, session, poll_retries=2)
+    return ModelAPI("http://stoker.test", "bench", KEY, session, retries=2)
 
 
 Request = Callable[..., dict[str, Any]]

@@ -11,7 +11,7 @@ import client
 from client import ModelAPI
 from client.answers import parse_retry_after
 from client.calls import job_call
-from client.flow import backoff
+from client.retries import Retries
 from tests.unit.client.fake_stoker import JOB_ID, KEY, FakeStoker, processing
 
 
@@ -30,6 +30,9 @@ def refusal(text: str | list[str], code: str | None = None, **more: Any) -> dict
         (413, "<html>too large</html>", client.BadRequest),
         (429, refusal(["full"], "queue_full"), client.QueueFull),
         (429, refusal(["slow down"], "rate_limited"), client.RateLimited),
+        (409, refusal(["the same"], "request_in_progress"), client.Unavailable),
+        (404, refusal(["forgotten"], "job_not_found"), client.JobNotFound),
+        (422, refusal(["another one"], "idempotency_key_reused"), client.BadRequest),
         (500, "oops", client.ServerError),
         (503, refusal(["broker down"], "broker_unavailable"), client.Unavailable),
         (504, "gateway timeout", client.Timeout),
@@ -109,7 +112,7 @@ def test_a_key_echoed_by_the_server_is_blotted_out(server: FakeStoker, do_reques
 
 
 def test_no_repr_tells_the_key_or_the_prompt(api: ModelAPI) -> None:
-    call = job_call("bench", {"prompt": "a private thought"}, KEY, wait=True)
+    call = job_call("bench", {"prompt": "a private thought"}, KEY, "once")
     for text in (repr(api), repr(call)):
         assert KEY not in text
         assert "private" not in text
@@ -167,10 +170,36 @@ def test_retry_after_is_read_as_seconds(value: str | None, seconds: float | None
     assert parse_retry_after(value, datetime(2026, 11, 1, 12, tzinfo=UTC)) == seconds
 
 
-def test_polls_slow_down_while_they_fail() -> None:
+def test_pauses_between_tries_double_and_are_spread() -> None:
     failed = client.ConnectionFailed("x")
-    assert [backoff(0.3, n, failed) for n in (1, 2, 3, 9)] == [0.3, 0.6, 1.2, 5.0]
-    assert backoff(0.3, 1, client.Unavailable("x", retry_after=9.0)) == 9.0
+    for chance, expected in ((1.0, [0.5, 1, 2, 4, 8, 8]), (0.0, [0.25, 0.5, 1, 2, 4, 4])):
+        retries = Retries(6, lambda chance=chance: chance)  # type: ignore[misc]
+        assert [retries.pause(n, failed) for n in range(1, 8)] == [*expected, None]
+
+
+def test_a_server_that_names_a_time_is_not_asked_before_and_not_waited_for_longer_than_a_minute() -> None:
+    retries = Retries(6, lambda: 0.5)
+    assert retries.pause(1, client.Unavailable("x", retry_after=9.0)) == 9.125
+    assert retries.pause(1, client.RateLimited("x", retry_after=3600.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (client.ConnectionFailed("x"), True),
+        (client.Timeout("x"), True),
+        (client.QueueFull("x", status=429), True),
+        (client.Unavailable("x", status=503), True),
+        (client.Unavailable("x", status=503, code="endpoint_disabled"), False),
+        (client.ServerError("x", status=502), True),
+        (client.ServerError("x", status=500), False),
+        (client.BadRequest("x", status=400), False),
+        (client.JobFailed("x", status=500), False),
+        (client.Unauthorized("x", status=401), False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(error: client.StokerClientError, passing: bool) -> None:
+    assert (Retries().pause(1, error) is not None) is passing
 
 
 def test_progress_without_numbers_has_its_defaults(server: FakeStoker, do_request: Any) -> None:

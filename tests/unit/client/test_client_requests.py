@@ -49,8 +49,9 @@ def test_an_answer_that_comes_before_the_result_is_followed_by_polls(
     server: FakeStoker, do_request: Any
 ) -> None:
     server.replies["/bench"] = [(202, {"success": True, "job_id": JOB_ID, "job_state": "queued"})]
-    server.replies["/bench/progress"] = [done(text="late")]
+    server.replies[f"/jobs/{JOB_ID}"] = [processing(40), done(text="late")]
     assert do_request({})["text"] == "late"
+    assert {request.headers["Prefer"] for request in server.requests} == {"wait=50"}
 
 
 def test_the_key_travels_in_the_header_alone(server: FakeStoker, do_request: Any) -> None:
@@ -121,11 +122,38 @@ def test_a_job_is_given_up_after_too_many_failed_questions(server: FakeStoker, d
     assert server.paths().count("/bench/progress") == 3
 
 
-def test_a_submission_is_never_sent_twice(server: FakeStoker, do_request: Any) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ReadError("reset"),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("silent"),
+        (429, {"success": False, "error": ["full"], "code": "queue_full"}, {"Retry-After": "1"}),
+        (503, "<html>Service Unavailable</html>"),
+        (504, "<html>Gateway Timeout</html>"),
+    ],
+)
+def test_a_submission_that_failed_is_sent_again_as_the_same_one(
+    server: FakeStoker, do_request: Any, failure: Any
+) -> None:
+    server.replies["/bench"] = [failure, failure, (200, result(text="x"))]
+    assert do_request({})["text"] == "x"
+    assert server.paths() == ["/bench"] * 3
+    assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 1
+
+
+def test_another_request_is_another_submission(server: FakeStoker, do_request: Any) -> None:
+    server.replies["/bench"] = [(200, result())]
+    do_request({})
+    do_request({})
+    assert len({request.headers["Idempotency-Key"] for request in server.requests}) == 2
+
+
+def test_a_submission_is_given_up_after_too_many_failures(server: FakeStoker, do_request: Any) -> None:
     server.replies["/bench"] = [httpx.ReadError("reset")]
     with pytest.raises(client.ConnectionFailed):
         do_request({})
-    assert server.paths() == ["/bench"]
+    assert server.paths() == ["/bench"] * 3
 
 
 @pytest.mark.parametrize(
@@ -175,13 +203,12 @@ def test_waiting_for_progress_ends_at_the_timeout(server: FakeStoker) -> None:
     assert caught.value.job_id == JOB_ID
 
 
-def test_a_held_call_waits_for_ever_and_connects_within_ten_seconds(
-    server: FakeStoker, do_request: Any
-) -> None:
+def test_a_held_call_is_waited_for_longer_than_it_is_held(server: FakeStoker, do_request: Any) -> None:
     server.replies["/bench"] = [(200, result())]
     do_request({})
     timeout = server.requests[0].extensions["timeout"]
-    assert (timeout["read"], timeout["connect"], timeout["pool"]) == (None, 10.0, None)
+    assert server.requests[0].headers["Prefer"] == "wait=50"
+    assert (timeout["read"], timeout["connect"], timeout["pool"]) == (110.0, 10.0, None)
 
 
 def test_bytes_become_data_urls(server: FakeStoker, do_request: Any) -> None:

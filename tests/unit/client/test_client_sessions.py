@@ -153,7 +153,8 @@ def test_the_package_exports_its_public_names_and_no_others() -> None:
         JobNotFound LoginFailed QueueFull RateLimited ServerBusy ServerError StokerClientError Timeout
         Unauthorized Unavailable
     """
-    expected = {*errors.split(), "JobProgress", "JobResult", "ModelAPI", "ProgressInfo", "do_api_request"}
+    expected = {*errors.split(), "JobEvents", "JobProgress", "JobResult", "Media", "ModelAPI", "ProgressInfo"}
+    expected |= {"do_api_request", "do_api_request_async"}
     assert set(client.__all__) == expected
     assert client.__all__ == sorted(client.__all__)
     assert all(hasattr(client, name) for name in expected)
