@@ -34,6 +34,10 @@ def _complete(response: Response) -> Response:
     headers["Access-Control-Allow-Origin"] = "*"
     headers["Access-Control-Expose-Headers"] = ", ".join((*_TELLING, REQUEST_ID))
     if request.method == "OPTIONS":
+        if response.status_code == 404:
+            # A browser tells its page nothing of a refusal here: the request itself, which follows, does.
+            response.status_code = 204
+            response.set_data(b"")
         headers["Access-Control-Allow-Methods"] = headers.get("Allow", "")
         headers["Access-Control-Allow-Headers"] = ", ".join((*_UNDERSTOOD, REQUEST_ID))
         headers["Access-Control-Max-Age"] = _PREFLIGHT_LIFETIME
