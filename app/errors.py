@@ -54,6 +54,7 @@ STATUS = {
     "overloaded": 503,
     "store_unavailable": 503,
     "not_ready": 503,
+    "still_running": 504,
 }
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}  # of what Flask raises
 _PARTS: dict[type[StokerError], tuple[str, str]] = {

@@ -11,6 +11,7 @@ REQUEST_ID = "X-Request-Id"
 _UNDERSTOOD = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer")
 _TELLING = ("Location", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PREFLIGHT = "Access-Control-Request-Method"  # header of the question that a browser asks before a request
 _PREFLIGHT_LIFETIME = "600"  # s
 
 
@@ -34,7 +35,7 @@ def _complete(response: Response) -> Response:
     headers["Access-Control-Allow-Origin"] = "*"
     headers["Access-Control-Expose-Headers"] = ", ".join((*_TELLING, REQUEST_ID))
     if request.method == "OPTIONS":
-        if response.status_code == 404:
+        if response.status_code == 404 and _PREFLIGHT in request.headers:
             # A browser tells its page nothing of a refusal here: the request itself, which follows, does.
             response.status_code = 204
             response.set_data(b"")

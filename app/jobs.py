@@ -59,16 +59,19 @@ def run(endpoint: Endpoint) -> ResponseReturnValue:
     if not flags.get(WAIT_FLAG, True):
         meant = _submit_once(endpoint, params, inputs, job_id, client_session)
         return {"success": True, "job_id": meant, "ep_version": endpoint.version}
-    patience = read_patience(request.headers.get("Prefer", ""), services().settings.max_wait)
+    prefer = request.headers.get("Prefer", "")
+    patience = read_patience(prefer, services().settings.max_wait)
+    # AIME's clients insist on the result, and some take every other answer with `success` for it.
+    insists = flags.get(WAIT_FLAG, False) and not prefer
     replies = services().replies
     with replies.expect(job_id) as waiter:  # before it is submitted: no result can come too early
         meant = _submit_once(endpoint, params, inputs, job_id, client_session, replies.channel)
         if meant == job_id:
             cancels = flags.get(CANCEL_FLAG, endpoint.cancel_on_disconnect) and not is_repeatable()
             result = hold(waiter.wait, endpoint, job_id, patience.seconds, cancels=cancels)
-            return _answer(endpoint, job_id, result, patience)
+            return _answer(endpoint, job_id, result, patience, insists)
     _, status = own_job(meant)
-    return _answer(endpoint, meant, hold_again(endpoint, status, patience.seconds), patience)
+    return _answer(endpoint, meant, hold_again(endpoint, status, patience.seconds), patience, insists)
 
 
 @blueprint.route("/<endpoint:endpoint>/progress", methods=["GET", "POST"])
@@ -205,11 +208,20 @@ def _submit_once(
 
 
 def _answer(
-    endpoint: Endpoint, job_id: str, result: Result | None, patience: Patience
+    endpoint: Endpoint, job_id: str, result: Result | None, patience: Patience, insists: bool
 ) -> ResponseReturnValue:
-    """Give the answer to a request that was held: the result, or how the job stands if there is none yet."""
+    """Give the answer to a request that was held: the result, or how the job stands if there is none yet.
+
+    Raises:
+        ApiError: the job has ended without outputs, or it still runs and the client insists on a result.
+    """
     if result is None:
         _, status = own_job(job_id)
+        if status.result is None and insists:
+            sentence = (
+                f"Job {job_id} has no result after {patience.seconds:g} s. It goes on: ask for its progress"
+            )
+            raise ApiError("still_running", sentence, job_id=job_id, job_state=status.state.value)
         if status.result is None:
             location = {"Location": url_for("status.job", job_id=job_id)}
             body = job_body(endpoint, status, services().store.workers(endpoint.queue))
