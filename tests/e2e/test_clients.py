@@ -6,14 +6,11 @@ The server holds no answer for longer than a second, so that calls that take lon
 from __future__ import annotations
 
 import base64
-import functools
-import http.server
-import json
 import os
-import queue
+import re
 import shutil
 import subprocess
-import threading
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,30 +20,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.data import client_cases
-from tests.services import ROOT, Api, Process, RedisServer, Worker, missing
+from tests.services import ROOT, Api, RedisServer, Worker, missing
+from tests.services.clients import RUNNERS, Task
 from tests.services.faulty import FaultyProxy
 
 KEY = "a-key-for-the-tests"
-QUEUES = "trial_cpu,steps_cpu,pictures_cpu"
+QUEUES = "trial_cpu,steps_cpu,pictures_cpu,example_cpu"
+FOLDERS = ROOT / "tests" / "data" / "endpoints", ROOT / "schemas" / "endpoints"
 LONG = {"steps": 120}  # of 10 ms
-CLIENT_JS = ROOT / "client" / "js" / "stoker.js"
-CASES_JS = ROOT / "tests" / "data" / "client_cases.js"
-LIMIT = 60  # s; for all cases of one client
-PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
-import { run } from "./client_cases.js";
-const report = (outcomes) => fetch("/report", { method: "POST", body: JSON.stringify(outcomes) });
-fetch("/cases.json").then((answer) => answer.json()).then(run).then(report, (error) => report({ error }));
-</script>"""
-
-MAIN = """import fs from "node:fs";
-import { run } from "./client_cases.js";
-console.log(JSON.stringify(await run(JSON.parse(fs.readFileSync("cases.json")))));
-"""
-
-Task = dict[str, Any]
-Waves = Sequence[list[Task]]
-Outcomes = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +113,7 @@ def api(
         "STOKER_HOME": str(folder),
         "STOKER_BROKER_URL": _redis_server.broker_url,
         "STOKER_STORE_URL": _redis_server.socket_url,
-        "STOKER_ENDPOINTS": str(ROOT / "tests" / "data" / "endpoints"),
+        "STOKER_ENDPOINTS": ":".join(map(str, FOLDERS)),
         "STOKER_MAX_WAIT": "1",
     }
     api, worker = Api(env, folder), Worker(QUEUES, env, folder)
@@ -172,68 +153,6 @@ class Run:
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
-
-
-def node(waves: Waves, folder: Path) -> Outcomes:
-    program = shutil.which("node")
-    if program is None:
-        missing("node is not installed: apt-get install nodejs")
-    (folder / "package.json").write_text('{"type": "module"}')
-    for source in (CLIENT_JS, CASES_JS):
-        shutil.copy(source, folder)
-    (folder / "cases.json").write_text(json.dumps(waves))
-    (folder / "main.js").write_text(MAIN)
-    answer = subprocess.run([program, "main.js"], cwd=folder, capture_output=True, text=True, timeout=LIMIT)
-    assert answer.returncode == 0, answer.stderr
-    return dict(json.loads(answer.stdout))
-
-
-def chromium(waves: Waves, folder: Path) -> Outcomes:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("chromium is not installed: apt-get install chromium")  # too large for every run of CI
-    for source in (CLIENT_JS, CASES_JS):
-        shutil.copy(source, folder)
-    (folder / "cases.json").write_text(json.dumps(waves))
-    (folder / "index.html").write_text(PAGE)
-    reports: queue.Queue[Any] = queue.Queue()
-    handler = functools.partial(Site, reports, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
-        threading.Thread(target=site.serve_forever, daemon=True).start()
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-        url = f"http://127.0.0.1:{site.server_port}/"
-        browser = Process(
-            "chromium", [program, *flags, url], os.environ, folder / "chromium.log", lambda: True
-        )
-        try:
-            return dict(reports.get(timeout=LIMIT))
-        finally:
-            browser.close()
-            site.shutdown()
-
-
-class Site(http.server.SimpleHTTPRequestHandler):
-    """Serves the page of the browser, and takes its report."""
-
-    def __init__(self, reports: queue.Queue[Any], *args: Any, **kwargs: Any) -> None:
-        self.reports = reports
-        super().__init__(*args, **kwargs)
-
-    def do_POST(self) -> None:
-        self.reports.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-RUNNERS = {
-    "Python": lambda waves, folder: client_cases.run(waves, plain=True),
-    "Python, async": lambda waves, folder: client_cases.run(waves, plain=False),
-    "Node": node,
-    "Chromium": chromium,
-}
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
@@ -276,3 +195,42 @@ def test_a_canceled_job_is_canceled_for_good(run: Run) -> None:
 
 def test_names_of_endpoints_are_listed(run: Run) -> None:
     assert {"trial", "steps", "pictures"} <= set(run.outcomes["descriptions"]["names"])
+
+
+EXAMPLES = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs" / "clients.md").read_text(), re.M | re.S)
+
+
+def command(language: str, source: str, folder: Path) -> list[str]:
+    """Write an example down, and give what runs it; skips the test if that is missing here."""
+    programs = {"sh": "sh", "python": sys.executable, "javascript": "node"}
+    programs |= {"php": "php", "java": "java", "cpp": "g++"}
+    names = {"javascript": "example.mjs", "java": "Example.java"}
+    program = shutil.which(programs[language])
+    if program is None:
+        (missing if language == "javascript" else pytest.skip)(f"{programs[language]} is not installed")
+    file = folder / names.get(language, f"example.{language}")
+    file.write_text(source)
+    if language == "javascript":
+        shutil.copytree(ROOT / "client" / "js", folder / "node_modules" / "stoker-client")
+    if language == "cpp":
+        build = [program, str(file), "-o", str(folder / "example"), "-lcurl"]
+        built = subprocess.run(build, capture_output=True, text=True, timeout=60)
+        if "curl/curl.h: No such file" in built.stderr:
+            pytest.skip("the headers of libcurl are not installed")
+        assert built.returncode == 0, built.stderr
+        return [str(folder / "example")]
+    return [program, str(file)]
+
+
+@pytest.mark.parametrize(
+    ("language", "source"), EXAMPLES, ids=[f"{language}{n}" for n, (language, _) in enumerate(EXAMPLES)]
+)
+def test_examples_of_the_documentation_run(api: Api, tmp_path: Path, language: str, source: str) -> None:
+    env = os.environ | {"SERVER": api.url, "KEY": KEY}
+    run = subprocess.run(
+        command(language, source, tmp_path), env=env, capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr
+    assert "You said: Hello" in run.stdout
+    if "stream(" in source or "/events" in source:
+        assert "processing" in run.stdout and " of 5" in run.stdout
