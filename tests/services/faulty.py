@@ -86,9 +86,9 @@ class FaultyProxy:
         return False
 
     def _fault(self, head: bytes) -> str | None:
-        kind = {b"POST": ("drop", "lose", "busy")}.get(head.split(b" ", 1)[0], ())
-        if b"/events " in head:
-            kind = ("cut",)
+        kind = {"cut"} if b"/events " in head else set()
+        if head.startswith(b"POST "):
+            kind = {"drop", "lose", "busy"}
         with self._lock:
             return self._plan.pop(0) if self._plan and self._plan[0] in kind else None
 

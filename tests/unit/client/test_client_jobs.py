@@ -165,6 +165,25 @@ def test_a_plain_progress_bar_shows_queue_and_percent(
     assert "bench: done 100%" in err and err.endswith("\n")
 
 
+def test_the_progress_bar_of_tqdm_is_taken_if_it_is_there(
+    server: FakeStoker, api: ModelAPI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.accept_job(queued(3), processing(40), done(text="x"))
+    api.do_api_request({}, progress_bar=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "bench: 3. in the queue   0%" in err and "bench  40%" in err and "bench: done 100%" in err
+
+
+def test_a_progress_bar_of_a_job_that_fails_does_not_tell_of_success(
+    server: FakeStoker, api: ModelAPI, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.accept_job(processing(40), (410, {"success": False, "error": ["late"], "code": "lapsed"}))
+    with pytest.raises(client.JobLapsed):
+        api.do_api_request({}, progress_bar=True)
+    assert "100%" not in capsys.readouterr().err
+
+
 @given(
     st.lists(st.text(st.characters(exclude_characters="\r\n"), min_size=1)),
     st.sampled_from(["\n", "\r\n"]),
