@@ -182,10 +182,14 @@ def test_progress_is_told_as_it_happens(run: Run) -> None:
     assert "processing" in run.outcomes["a request with progress"]["states"]
 
 
+def test_a_stream_goes_on_after_what_was_seen(run: Run) -> None:
+    assert run.proxies["a stream that breaks off"].resumed == [False, True, True]
+
+
 @pytest.mark.parametrize("name", ["a stream", "a stream that breaks off"])
 def test_a_stream_tells_of_steps_in_order_and_none_twice(run: Run, name: str) -> None:
     steps = [step for step in run.outcomes[name]["steps"] if step]
-    assert len(steps) > 5 and steps == sorted(set(steps))
+    assert len(steps) > 1 and steps == sorted(set(steps))
 
 
 def test_a_canceled_job_is_canceled_for_good(run: Run) -> None:

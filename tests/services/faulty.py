@@ -25,11 +25,13 @@ class FaultyProxy:
 
     Attributes:
         url: http://127.0.0.1:<port>
+        resumed: of each stream that was asked for, whether it was to go on after an event.
     """
 
     def __init__(self, upstream_port: int, plan: Sequence[str]) -> None:
         self._upstream = ("127.0.0.1", upstream_port)
         self._plan = list(plan)
+        self.resumed: list[bool] = []
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -86,7 +88,10 @@ class FaultyProxy:
         return False
 
     def _fault(self, head: bytes) -> str | None:
-        kind = {"cut"} if b"/events " in head else set()
+        kind: set[str] = set()
+        if head.startswith(b"GET ") and b"/events " in head:
+            kind = {"cut"}
+            self.resumed.append(b"\r\nlast-event-id: " in head.lower())
         if head.startswith(b"POST "):
             kind = {"drop", "lose", "busy"}
         with self._lock:
