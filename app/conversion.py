@@ -18,6 +18,12 @@ MAX_WAITING = 64
 """Requests of one process that may wait for a thread, each with its body in memory."""
 
 
+def is_green() -> bool:
+    """Tell whether requests have greenlets here, not threads of their own."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
 class ConversionBusy(Exception):
     """Too many requests wait for their files to be converted."""
 
@@ -42,8 +48,7 @@ class Converter:
         Raises:
             ConversionBusy: too many calls wait already.
         """
-        monkey = sys.modules.get("gevent.monkey")
-        if monkey is None or not monkey.is_module_patched("threading"):
+        if not is_green():
             return function(*args, **kwargs)
         if self._calls >= self._most:
             raise ConversionBusy

@@ -17,6 +17,7 @@ from app import auth, errors, headers, health, jobs, limits, status, stream
 from app import endpoints as endpoint_views
 from app.conversion import Converter
 from app.crew import Crew
+from app.fetching import Fetcher
 from app.queues import Queues
 from app.routing import endpoint_converter
 from app.services import EXTENSION, Services
@@ -100,6 +101,7 @@ def create_app(
         queues=Queues(store),
         converter=Converter(),
         usage=UsageWriter(UsageQueue(store), Ledger(database), settings.usage_days),
+        fetcher=Fetcher(settings.outgoing, settings.max_body_size),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)

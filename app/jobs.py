@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from app.answers import job_body, progress_body, result_body
 from app.auth import KEY_PARAMETERS
 from app.errors import ApiError
+from app.files import with_files
 from app.limits import (
     count_request,
     day_limits,
@@ -118,6 +119,7 @@ def _load(endpoint: Endpoint, params: Params) -> dict[str, Any]:
     raw = params.without(*KEY_PARAMETERS, *FLAGS)
     if not endpoint.reads_media:
         return endpoint.load_inputs(raw, from_query=params.textual)
+    raw = with_files(endpoint, raw)
     found: dict[str, Any] = services().converter.run(endpoint.load_inputs, raw, from_query=params.textual)
     return found
 

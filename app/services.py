@@ -10,6 +10,7 @@ from flask import current_app, request
 
 from app.conversion import Converter
 from app.crew import Crew
+from app.fetching import Fetcher
 from app.queues import Queues
 from app.tokens import Authenticator
 from schemas import Endpoint
@@ -46,6 +47,7 @@ class Services:
         queues: estimates how long a job would wait.
         converter: loads inputs that hold files.
         usage: brings what clients have used to the database.
+        fetcher: fetches files that requests name by URL.
     """
 
     settings: Settings
@@ -63,6 +65,7 @@ class Services:
     queues: Queues
     converter: Converter
     usage: UsageWriter
+    fetcher: Fetcher
 
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""

@@ -12,6 +12,7 @@ from schemas.fields import Json, Text
 from schemas.media.errors import MediaError
 from schemas.media.kinds import RULES, Rules, fitted
 from schemas.media.limits import MediaLimits
+from schemas.media.source import Reader, Source
 from schemas.mediafields import sentences
 from schemas.tables import Table
 from schemas.values import shown, type_name
@@ -55,13 +56,27 @@ class ChatContext(Json):
         param.finish(RULES, 'is not listed in "support"')
         return {"media": media, "max_items": limits.max_items}
 
+    def with_files(self, value: Any, read: Reader) -> Any:
+        """Put files in the place of what refers to them; see `Parameter.with_files`."""
+        try:
+            messages = super().convert(value)  # a copy
+        except ValidationError:
+            return value
+        if not isinstance(messages, list) or self._count(messages) > self.max_items:
+            return value
+        for item in (item for message in messages for item in _items(message)):
+            for kind in self.media.keys() & item:
+                if isinstance(item[kind], str):
+                    item[kind] = read(item[kind], self.media[kind].limits.max_bytes)
+        return _Conversation(messages)
+
     def convert(self, value: Any) -> list[Any]:
         """Check the messages and convert the files in them; see `Parameter.convert`."""
-        messages = super().convert(value)
+        messages = list(value) if isinstance(value, _Conversation) else super().convert(value)
         if not isinstance(messages, list):
             self.refuse_type(messages)
         problems = list(islice(self._told(messages, self._check), PROBLEMS_LISTED))
-        count = sum(1 for message in messages for item in _items(message) if self.media.keys() & item)
+        count = self._count(messages)
         if count > self.max_items:
             problems.append(f"Parameter {self.title}: holds {count} files: at most {self.max_items} allowed!")
         if not problems:
@@ -69,6 +84,9 @@ class ChatContext(Json):
         if problems:
             raise ValidationError(problems[:PROBLEMS_LISTED])
         return messages
+
+    def _count(self, messages: list[Any]) -> int:
+        return sum(1 for message in messages for item in _items(message) if self.media.keys() & item)
 
     def _told(self, messages: list[Any], look: Callable[[Any, str], Iterator[str]]) -> Iterator[str]:
         for number, message in enumerate(messages):
@@ -98,7 +116,7 @@ class ChatContext(Json):
             yield f"{place}: must have just one of {supported}!"
         elif kinds[0] != TEXT and kinds[0] not in self.media:
             yield f"{place}: {kinds[0]} is not supported on this endpoint: only {supported}!"
-        elif not isinstance(item[kinds[0]], str):
+        elif not isinstance(item[kinds[0]], str if kinds[0] == TEXT else Source):
             yield f"{place}: {kinds[0]} must be a string, not {type_name(item[kinds[0]])}!"
 
     def _fit(self, message: dict[str, Any], place: str) -> Iterator[str]:
@@ -114,6 +132,10 @@ class TextContext(Text):
     """A conversation as plain text; refused in a request that also has a `ChatContext`."""
 
     wanted = "text_context"
+
+
+class _Conversation(list[Any]):
+    """Messages that are JSON but for the files in them, which may be bytes."""
 
 
 def _items(message: Any) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.inputs import InputSchema
+from schemas.media.source import Reader
 from schemas.outputs import OutputSchema
 
 
@@ -33,6 +34,7 @@ class Endpoint:
             on AIME's protocol lapses.
         cancel_on_disconnect: whether a job ends as canceled if its client hangs up while it waits for the
             result; a request may say otherwise.
+        allow_urls: whether images, sounds and videos may be given as URLs, which the API then fetches.
         queue: the queue of the workers that serve it; several endpoints may share one.
         model: "package.module:Class" of the model; None: workers of another kind serve it.
         max_batch_size: jobs that the model takes at once.
@@ -71,6 +73,7 @@ class Endpoint:
     result_lifetime: float
     job_inactivity_timeout: float
     cancel_on_disconnect: bool
+    allow_urls: bool
     queue: str
     model: str | None
     max_batch_size: int
@@ -106,6 +109,16 @@ class Endpoint:
     def reads_media(self) -> bool:
         """Whether inputs may hold files, so that `load_inputs` may take seconds."""
         return self.input_schema.reads_media
+
+    def with_files(self, raw: Mapping[str, Any], read: Reader) -> dict[str, Any]:
+        """Put files in the place of what refers to them; to be called before `load_inputs`.
+
+        Args:
+            raw: as of `load_inputs`; not changed.
+            read: is called with each text that stands for an image, a sound or a video, and the largest size
+                of that in bytes; gives what shall stand there: the text as it is, bytes, or an error.
+        """
+        return self.input_schema.with_files(raw, read)
 
     def load_inputs(self, raw: Mapping[str, Any], *, from_query: bool = False) -> dict[str, Any]:
         """Check the inputs of a request and convert them.

@@ -84,6 +84,7 @@ def _read_endpoint_table(table: Table) -> dict[str, Any]:
         "result_lifetime": table.number("result_lifetime", default=900, above=0),
         "job_inactivity_timeout": table.number("job_inactivity_timeout", default=360, above=0),
         "cancel_on_disconnect": table.flag("cancel_on_disconnect"),
+        "allow_urls": table.flag("allow_urls"),
         "provide_worker_meta_data": table.flag("provide_worker_meta_data"),
     }
     table.ignore("example")  # read with the inputs, by whose rules it is checked

@@ -13,6 +13,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, missing
 from schemas.chat import ChatContext, TextContext
 from schemas.errors import InputError, unknown_parameters
 from schemas.media.limits import MediaLimits
+from schemas.media.source import Reader
 from schemas.parameter import Parameter
 from schemas.tables import Table
 from schemas.types import TYPES
@@ -109,13 +110,13 @@ class InputSchema:
         Attributes:
             reads_media: whether inputs may hold files, so that `load` may take seconds.
         """
-        self._names = frozenset(pairs)
+        self._parameters = {name: pair.body for name, pair in pairs.items()}
         self._texts, self._chats = (
             frozenset(name for name, pair in pairs.items() if isinstance(pair.body, kind))
             for kind in (TextContext, ChatContext)
         )
         self.reads_media = any(pair.body.reads_media for pair in pairs.values())
-        self._body = _schema({name: pair.body for name, pair in pairs.items()})
+        self._body = _schema(self._parameters)
         self._query = _schema({name: pair.query for name, pair in pairs.items()})
 
     def load(self, raw: Any, *, from_query: bool = False) -> dict[str, Any]:
@@ -127,7 +128,7 @@ class InputSchema:
         if not isinstance(raw, Mapping):
             raise InputError({"inputs": [f"Expected: an object of inputs but got {type_name(raw)}!"]})
         given = {name: value for name, value in raw.items() if value is not None}
-        unknown = [name for name in given if name not in self._names]
+        unknown = [name for name in given if name not in self._parameters]
         schema = self._query if from_query else self._body
         errors = self._contradictions(given)
         try:
@@ -139,6 +140,11 @@ class InputSchema:
         if unknown or errors:
             raise _input_error(unknown, errors)
         return dict(inputs)
+
+    def with_files(self, raw: Mapping[str, Any], read: Reader) -> dict[str, Any]:
+        """Put files in the place of what refers to them; see `Endpoint.with_files`."""
+        known = self._parameters
+        return {name: known[name].with_files(v, read) if name in known else v for name, v in raw.items()}
 
     def _contradictions(self, given: Mapping[str, Any]) -> dict[str, list[str]]:
         if not self._chats & given.keys():

@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 from schemas.media.errors import MediaError
 from schemas.media.kinds import RULES, Rules, fitted
 from schemas.media.limits import MediaLimits
+from schemas.media.source import Reader, Source
 from schemas.parameter import Parameter
 from schemas.tables import Table
 
@@ -28,9 +29,13 @@ class Media(Parameter):
         """Read the keys of this type."""
         return {"media": RULES[cls.kind].read(table, limits)}
 
+    def with_files(self, value: Any, read: Reader) -> Any:
+        """Put files in the place of what refers to them; see `Parameter.with_files`."""
+        return read(value, self.media.limits.max_bytes) if isinstance(value, str) else value
+
     def convert(self, value: Any) -> Any:
         """Check one value and convert it; see `Parameter.convert`."""
-        if not isinstance(value, str | bytes):
+        if not isinstance(value, Source):
             self.refuse_type(value)
         try:
             return fitted(value, self.kind, self.media)
@@ -46,6 +51,13 @@ class MediaList(Media):
         """Read the keys of this type."""
         return super().rules(table, limits.tightened(table, "max_items"))
 
+    def with_files(self, value: Any, read: Reader) -> Any:
+        """Put files in the place of what refers to them; see `Parameter.with_files`."""
+        values = value if isinstance(value, list) else [value]
+        if len(values) > self.media.limits.max_items:
+            return value
+        return [super(MediaList, self).with_files(item, read) for item in values]
+
     def convert(self, value: Any) -> list[str]:
         """Check and convert all files; see `Parameter.convert`."""
         values = value if isinstance(value, list) else [value]
@@ -56,7 +68,7 @@ class MediaList(Media):
             )
         found, problems = [], []
         for number, item in enumerate(values):
-            if not isinstance(item, str | bytes):
+            if not isinstance(item, Source):
                 self.refuse_type(value)
             try:
                 found.append(fitted(item, self.kind, self.media))

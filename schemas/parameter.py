@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn
 from marshmallow import ValidationError, fields, missing
 
 from schemas.media.limits import MediaLimits
+from schemas.media.source import Reader
 from schemas.tables import Table
 from schemas.values import shown, type_name
 
@@ -68,6 +69,13 @@ class Parameter(fields.Field[Any]):
             marshmallow.ValidationError: with every rule that it breaks.
         """
         raise NotImplementedError
+
+    def with_files(self, value: Any, read: Reader) -> Any:
+        """Give a value of the client with whatever `read` gives in place of each text that stands for a file.
+
+        More files than it may hold are not read: `convert` refuses them by their number.
+        """
+        return value
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         return self.convert(value)

@@ -12,6 +12,10 @@
     ├── DatabaseUnavailable    the database (SQL) did not answer
     │   └── DatabaseOutdated   its tables are those of an older version
     ├── KeyProblems            a key cannot be made or changed like that
+    ├── OutgoingError          a request to a server that a client named
+    │   ├── OutgoingRefused    it is not allowed: see `tasks/guard/rules.py`
+    │   ├── OutgoingFailed     the server cannot be reached, or did not answer as it should
+    │   └── OutgoingTooLarge   the answer is larger than it may be
     └── ModelError             what goes wrong with a model
         └── ModelLoadFailed    the model could not be loaded: the worker stops
 
@@ -121,6 +125,25 @@ class KeyProblems(StokerError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class OutgoingError(StokerError):
+    """A request to a server that a client named.
+
+    The text reads on after the name of what the client sent and a colon; it does not repeat the URL.
+    """
+
+
+class OutgoingRefused(OutgoingError):
+    """The URL, or what it leads to, is not allowed."""
+
+
+class OutgoingFailed(OutgoingError):
+    """The server cannot be reached, or did not answer as it should."""
+
+
+class OutgoingTooLarge(OutgoingError):
+    """The answer is larger than it may be."""
 
 
 class ModelError(StokerError):

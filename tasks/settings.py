@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from schemas import SHIPPED, MediaLimits
 from tasks.errors import SettingsError
+from tasks.guard.rules import DEFAULT_PORTS, Rules, read_private
 
 PREFIX = "STOKER_"
 SECRETS = (
@@ -70,6 +71,7 @@ class Settings:
             endpoint file says otherwise; 0: any number.
         seconds_per_day: seconds of a model's time that one key may use at one endpoint in a day; the same.
         usage_days: how long it is kept what each job has used.
+        outgoing: which servers may be asked on behalf of a client.
     """
 
     home: Path
@@ -98,6 +100,7 @@ class Settings:
     bytes_per_day: int
     seconds_per_day: int
     usage_days: int
+    outgoing: Rules
 
     @property
     def redis_socket(self) -> Path:
@@ -196,6 +199,7 @@ class _Reader:
             bytes_per_day=self._number("STOKER_BYTES_PER_DAY", 0, 0, 10**15),
             seconds_per_day=self._number("STOKER_SECONDS_PER_DAY", 0, 0, 10**9),
             usage_days=self._number("STOKER_USAGE_DAYS", 90, 1, 36_500),
+            outgoing=self._outgoing(),
         )
         self._unknown()
         if self.problems:
@@ -222,6 +226,21 @@ class _Reader:
             },
         )
 
+    def _outgoing(self) -> Rules:
+        try:
+            names, networks = read_private(self._text("STOKER_OUTGOING_PRIVATE", ""))
+        except ValueError as error:
+            names, networks = frozenset(), ()
+            self.problems.append(
+                f"STOKER_OUTGOING_PRIVATE: {str(error)!r} is no host, address or network (IPv6 in brackets)"
+            )
+        return Rules(
+            schemes=frozenset(self._words("STOKER_OUTGOING_SCHEMES", tuple(DEFAULT_PORTS))),
+            ports=frozenset(self._numbers("STOKER_OUTGOING_PORTS", "443:80", 1, 65535)),
+            names=names,
+            networks=networks,
+        )
+
     def _text(self, name: str, default: str) -> str:
         self.asked.add(name)
         return self.values.get(name, default)
@@ -241,6 +260,13 @@ class _Reader:
         if not low <= number <= high:
             self.problems.append(f"{name}={text!r} is not a whole number from {low} to {high}")
         return number
+
+    def _numbers(self, name: str, default: str, low: int, high: int) -> list[int]:
+        words = [word for word in self._text(name, default).split(":") if word]
+        wrong = [word for word in words if not (word.isdecimal() and low <= int(word[:20]) <= high)]
+        for word in wrong or ([] if words else [""]):
+            self.problems.append(f"{name}: {word!r} is not a whole number from {low} to {high}")
+        return [] if wrong else [int(word) for word in words]
 
     def _choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         text = self._text(name, default).lower()

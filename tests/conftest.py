@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, PostgreSQL, Process, RedisServer, Worker
+from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, PostgreSQL, Process, RedisServer, Site, Worker
 from tests.services.rabbitmq import named_broker
 from tests.services.submitter import Submitter
 
@@ -191,3 +191,11 @@ def submitter(stoker_env: dict[str, str]) -> Iterator[Submitter]:
     submitter = Submitter(stoker_env)
     yield submitter
     submitter.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web server on the loopback address: see `tests/services/site.py`."""
+    site = Site()
+    yield site
+    site.close()

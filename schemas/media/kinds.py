@@ -6,18 +6,18 @@ import importlib
 from collections.abc import Mapping
 
 from schemas.media.rules import AudioRules, ImageRules, VideoRules
-from schemas.media.source import data_url, read_source
+from schemas.media.source import Source, data_url, read_source
 
 Rules = ImageRules | AudioRules | VideoRules
 RULES: Mapping[str, type[Rules]] = {"image": ImageRules, "audio": AudioRules, "video": VideoRules}
 """Kind -> its rules; the module `schemas.media.<kind>` has its `convert` and `format_of`."""
 
 
-def fitted(value: str | bytes, kind: str, rules: Rules) -> str:
+def fitted(value: Source, kind: str, rules: Rules) -> str:
     """Give a file as the rules want it.
 
     Args:
-        value: a data URL, plain base64, or bytes.
+        value: a data URL, plain base64, bytes, or why there is no file.
         kind: key of `RULES`.
         rules: of this kind.
 

@@ -1,20 +1,31 @@
-"""How a file stands in a request or a job: a data URL, plain base64, or bytes."""
+"""How a file stands in a request or a job: a data URL, plain base64, or bytes.
+
+A text may also refer to a file that is elsewhere: whoever reads a request puts the file itself in its place
+first, see `Endpoint.with_files`.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from typing import Any
 
 from schemas.media.errors import MediaError
 
+Source = str | bytes | MediaError
+"""A file as it came: text, bytes, or why what the text refers to cannot be had."""
+Reader = Callable[[str, int], Source]
+"""Takes the text in a file's place, and the most bytes the file may have; gives what shall stand there."""
+
+_REFERENCE = re.compile("https?://", re.IGNORECASE)
 _TOKEN = "[A-Za-z0-9!#$&^_.+-]+"
 _HEAD = re.compile(f"data:(?:{_TOKEN}/{_TOKEN})?(?:;{_TOKEN}=[^;,]*)*;base64,", re.IGNORECASE)
 _LONGEST_HEAD = 300  # characters; media types are short
 
 
-def read_source(value: str | bytes, max_bytes: int) -> bytes:
+def read_source(value: Source, max_bytes: int) -> bytes:
     """Take a file out of a data URL ("data:image/png;base64,iVBO..."), plain base64 text, or bytes.
 
     What a data URL calls the file is not looked at: some clients call everything a JPEG.
@@ -24,8 +35,14 @@ def read_source(value: str | bytes, max_bytes: int) -> bytes:
         max_bytes: the largest file that is taken; checked before anything is decoded.
 
     Raises:
-        MediaError: it is empty, too large, or its base64 is not strictly right.
+        MediaError: it is empty, too large, its base64 is not strictly right, or it came as such an error.
     """
+    if isinstance(value, MediaError):
+        raise value
+    if isinstance(value, str) and _REFERENCE.match(value):
+        raise MediaError(
+            "is a URL, and this endpoint takes none: send the file itself, as data URL, base64 or in a form"
+        )
     start = 0
     if isinstance(value, str) and value[:5].lower() == "data:":
         head = _HEAD.match(value, 0, _LONGEST_HEAD)

@@ -9,6 +9,7 @@ from tests.services.postgres import PostgreSQL
 from tests.services.process import LOG_TAIL, ROOT, Process, StartError, free_port, missing, wait_until
 from tests.services.rabbitmq import ForeignBroker, RabbitMQ, amqp_connection
 from tests.services.redisserver import RedisServer, redis_program
+from tests.services.site import Site, answer, make_certificate
 from tests.services.stoker import BIN, Api, Worker
 
 __all__ = [
@@ -22,10 +23,13 @@ __all__ = [
     "Process",
     "RabbitMQ",
     "RedisServer",
+    "Site",
     "StartError",
     "Worker",
     "amqp_connection",
+    "answer",
     "free_port",
+    "make_certificate",
     "missing",
     "redis_program",
     "wait_until",

@@ -127,3 +127,24 @@ def test_limits_of_media_are_settings(tmp_path):
         "STOKER_MEDIA_MAX_ITEMS='0' is not a whole number from 1 to 1000",
     ]
     assert "'' is none of" in problems(tmp_path, {"STOKER_IMAGE_FORMATS": ":"})[0]
+
+
+def test_outgoing_requests_go_to_public_servers_of_the_web_unless_told_otherwise(tmp_path):
+    default = Settings.from_env({}, cwd=tmp_path).outgoing
+    assert (default.schemes, default.ports) == ({"https", "http"}, {443, 80})
+    assert not default.names and not default.networks
+    wanted = {"SCHEMES": "https", "PORTS": "443:8443", "PRIVATE": "files.corp:10.1.0.0/16:[fd00::/8]"}
+    told = Settings.from_env(
+        {f"STOKER_OUTGOING_{name}": value for name, value in wanted.items()}, cwd=tmp_path
+    )
+    assert (told.outgoing.schemes, told.outgoing.ports) == ({"https"}, {443, 8443})
+    assert told.outgoing.names == {"files.corp"}
+    assert list(map(str, told.outgoing.networks)) == ["10.1.0.0/16", "fd00::/8"]
+    wrong = {"SCHEMES": "ftp", "PORTS": "443:x", "PRIVATE": "10.0.0.0/99"}
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env({f"STOKER_OUTGOING_{name}": value for name, value in wrong.items()}, cwd=tmp_path)
+    assert [problem.partition(":")[0] for problem in error.value.problems] == [
+        "STOKER_OUTGOING_PRIVATE",
+        "STOKER_OUTGOING_SCHEMES",
+        "STOKER_OUTGOING_PORTS",
+    ]

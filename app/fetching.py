@@ -1,0 +1,101 @@
+"""Files that requests name by URL, where the endpoint's file allows that.
+
+Each request fetches its own, in its own greenlet: a server that is slow holds up nobody but the client that
+named it.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from app.conversion import ConversionBusy, Converter, is_green
+from schemas.media.errors import MediaError
+from schemas.media.source import Source
+from tasks.errors import OutgoingError
+from tasks.guard.client import Guard
+from tasks.guard.connection import resolve
+from tasks.guard.rules import Rules
+
+FETCH_WITHIN = 30.0  # s; for all files of a request
+AT_ONCE = 32  # requests of one process whose files are being fetched
+LOOKUPS = 4  # names that are looked up at once; more wait, but never for the threads of others
+
+
+class Fetcher:
+    """Fetches the files of requests that name them by URL, some requests at once.
+
+    Args:
+        rules: what may be asked for.
+        max_bytes: of all files of a request together.
+        seconds: for all files of a request.
+    """
+
+    def __init__(self, rules: Rules, max_bytes: int, seconds: float = FETCH_WITHIN) -> None:
+        self._guard = Guard(rules, self._resolve)
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._lookups = Converter(LOOKUPS, AT_ONCE)
+
+    def fetch(self, wanted: Mapping[str, int]) -> dict[str, Source]:
+        """Fetch files, one after the other.
+
+        Args:
+            wanted: URL -> its largest size in bytes.
+
+        Returns:
+            URL -> file, or why it could not be fetched.
+
+        Raises:
+            ConversionBusy: too many requests wait for theirs.
+        """
+        if not self._free.acquire(timeout=self._seconds):
+            raise ConversionBusy
+        try:
+            until, left = time.monotonic() + self._seconds, self._max_bytes
+            found: dict[str, Source] = {}
+            for url, max_bytes in wanted.items():
+                file = self._fetch_one(url, min(max_bytes, left), until - time.monotonic())
+                left -= len(file) if isinstance(file, bytes) else 0
+                found[url] = file
+            return found
+        finally:
+            self._free.release()
+
+    def _fetch_one(self, url: str, max_bytes: int, seconds: float) -> Source:
+        try:
+            with _at_most(seconds):
+                return self._guard.fetch(url, max_bytes, seconds)
+        except OutgoingError as error:
+            return MediaError(str(error))
+        except TimeoutError:
+            return MediaError("its server does not answer in time")
+
+    def _resolve(self, host: str, port: int) -> Sequence[str]:
+        """Look a name up beside the greenlets, and beside the threads in which gevent does for all others."""
+        if not is_green():
+            return resolve(host, port)
+        lookup = sys.modules["gevent.monkey"].get_original("socket", "getaddrinfo")
+        found = self._lookups.run(lookup, host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """End what happens in this context, where greenlets do it: also a name server is waited for no longer.
+
+    Raises:
+        TimeoutError: it was ended.
+    """
+    if not is_green():
+        yield
+        return
+    from gevent import Timeout
+
+    with Timeout(max(seconds, 0.001), TimeoutError):
+        yield
