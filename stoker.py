@@ -19,6 +19,7 @@ from tasks.commands.common import fail, load
 from tasks.commands.jobs import jobs
 from tasks.commands.keys import keys, migrate
 from tasks.commands.usage import usage
+from tasks.commands.webhooks import webhooks
 from tasks.commands.workerhealth import worker_health
 
 
@@ -100,6 +101,7 @@ main.add_command(jobs)
 main.add_command(keys)
 main.add_command(migrate)
 main.add_command(usage)
+main.add_command(webhooks)
 main.add_command(worker_health)
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ IMPLICIT_INPUTS = {
     "key": {"type": "string"},
     "wait_for_result": {"type": "bool"},
     "cancel_on_disconnect": {"type": "bool"},
+    "webhook": {"type": "json"},
 }
 MODEL_FIELDS = ("label", "quantization", "size", "family", "type", "repo_name")
 

@@ -13,7 +13,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 
-from app import auth, errors, headers, health, jobs, limits, status, stream
+from app import auth, errors, headers, health, jobs, limits, status, stream, webhooks
 from app import endpoints as endpoint_views
 from app.conversion import Converter
 from app.crew import Crew
@@ -31,12 +31,12 @@ from tasks.idempotency import IdempotencyKeys
 from tasks.publisher import Publisher
 from tasks.rates import Rates
 from tasks.replies import ReplyListener
-from tasks.secrets import read_or_create
 from tasks.settings import Settings
 from tasks.store import JobStore
 from tasks.usage.ledger import Ledger
 from tasks.usage.queue import UsageQueue
 from tasks.usage.writer import UsageWriter
+from tasks.webhooks.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def create_app(
     found = (
         load_endpoints(settings.endpoint_folders, settings.media_limits) if endpoints is None else endpoints
     )
-    secret = settings.secret_key or read_or_create(settings.home / "secret-key")
+    secret = settings.installation_secret()
     store = store or JobStore.from_url(settings.store_url)
     database = Database.of(settings, hurried=True)
     keys = KeyCache(KeyStore(database))
@@ -102,6 +102,7 @@ def create_app(
         converter=Converter(),
         usage=UsageWriter(UsageQueue(store), Ledger(database), settings.usage_days),
         fetcher=Fetcher(settings.outgoing, settings.max_body_size),
+        outbox=Outbox(store),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)
@@ -109,7 +110,7 @@ def create_app(
     headers.init_headers(app)
     limits.init_limits(app)
     auth.init_auth(app)
-    for module in (health, endpoint_views, jobs, status, stream):
+    for module in (health, endpoint_views, jobs, status, stream, webhooks):
         app.register_blueprint(module.blueprint)
     return app
 

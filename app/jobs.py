@@ -28,6 +28,7 @@ from app.owned import own_job, unknown_job
 from app.params import Params, request_params
 from app.services import services
 from app.waiting import Patience, hold, hold_again, read_patience
+from app.webhooks import WEBHOOK, wanted_webhook, webhook_problems
 from schemas import Endpoint, InputError
 from tasks.errors import DayLimitReached, QueueFull, TooManyJobs
 from tasks.jobs import Job, Result
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 WAIT_FLAG = "wait_for_result"
 CANCEL_FLAG = "cancel_on_disconnect"
 FLAGS = (WAIT_FLAG, CANCEL_FLAG)
+BESIDE_INPUTS = (*FLAGS, WEBHOOK)
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 blueprint = Blueprint("jobs", __name__)
@@ -104,6 +106,7 @@ def read_inputs(endpoint: Endpoint, params: Params) -> tuple[dict[str, Any], dic
         ConversionBusy: too many requests wait for their files to be converted.
     """
     flags, wrong = _read_flags(params)
+    wrong |= webhook_problems(params)
     try:
         inputs = _load(endpoint, params)
     except InputError as error:
@@ -116,7 +119,7 @@ def read_inputs(endpoint: Endpoint, params: Params) -> tuple[dict[str, Any], dic
 
 
 def _load(endpoint: Endpoint, params: Params) -> dict[str, Any]:
-    raw = params.without(*KEY_PARAMETERS, *FLAGS)
+    raw = params.without(*KEY_PARAMETERS, *BESIDE_INPUTS)
     if not endpoint.reads_media:
         return endpoint.load_inputs(raw, from_query=params.textual)
     raw = with_files(endpoint, raw)
@@ -173,6 +176,7 @@ def _submit(
             jobs_at_once=jobs_at_once(g.client, endpoint),
             per_day=day_limits(g.client, endpoint),
             key=g.client.key_id,
+            webhook=wanted_webhook(request_params()),
         )
     except QueueFull as error:
         raise ApiError("queue_full", str(error), retry_after=_next_end(endpoint)) from error
@@ -202,7 +206,7 @@ def _submit_once(
     Raises:
         ApiError: it was not accepted.
     """
-    with standing_for(job_id, endpoint, params, FLAGS) as meant:
+    with standing_for(job_id, endpoint, params, BESIDE_INPUTS) as meant:
         if meant == job_id:
             refuse_hopeless(g.client, endpoint)
             _submit(endpoint, inputs, job_id, client_session, reply_to)

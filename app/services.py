@@ -23,6 +23,7 @@ from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
 from tasks.usage.writer import UsageWriter
+from tasks.webhooks.outbox import Outbox
 
 EXTENSION = "stoker"
 
@@ -48,6 +49,7 @@ class Services:
         converter: loads inputs that hold files.
         usage: brings what clients have used to the database.
         fetcher: fetches files that requests name by URL.
+        outbox: what clients' servers are told of their jobs.
     """
 
     settings: Settings
@@ -66,6 +68,7 @@ class Services:
     converter: Converter
     usage: UsageWriter
     fetcher: Fetcher
+    outbox: Outbox
 
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""

@@ -20,7 +20,7 @@ from schemas.types import TYPES
 from schemas.values import LONGEST_SHOWN, shown, type_name
 
 RESERVED_INPUTS = frozenset(
-    {"key", "client_session_auth_key", "wait_for_result", "cancel_on_disconnect", "job_id"}
+    {"key", "client_session_auth_key", "wait_for_result", "cancel_on_disconnect", "webhook", "job_id"}
 )
 """Names with a meaning of their own in a request."""
 _PARAMETER_KEYS = """

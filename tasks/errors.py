@@ -12,6 +12,7 @@
     ├── DatabaseUnavailable    the database (SQL) did not answer
     │   └── DatabaseOutdated   its tables are those of an older version
     ├── KeyProblems            a key cannot be made or changed like that
+    ├── WebhookProblems        a webhook cannot be had like that
     ├── OutgoingError          a request to a server that a client named
     │   ├── OutgoingRefused    it is not allowed: see `tasks/guard/rules.py`
     │   ├── OutgoingFailed     the server cannot be reached, or did not answer as it should
@@ -125,6 +126,18 @@ class KeyProblems(StokerError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class WebhookProblems(StokerError):
+    """A webhook cannot be had like that.
+
+    Attributes:
+        problems: one sentence for each, to be read on after the name of what was sent.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
 
 
 class OutgoingError(StokerError):

@@ -64,6 +64,8 @@ class Job:
         priority: which jobs it lets go first.
         blobs: large inputs, which lie in the store.
         size: bytes of its inputs as JSON, the large ones among them.
+        webhook: which server of the client is told of the job, as text; stays in the record, and out of the
+            message.
     """
 
     id: str
@@ -80,10 +82,11 @@ class Job:
     blobs: Blobs = field(default_factory=list)
     key: str = ""
     size: int = 0
+    webhook: str | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON-ready form that travels in the Celery message."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__slots__ if name != "webhook"}
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> Job:

@@ -58,6 +58,8 @@ def unstarted(job: Job) -> dict[str, Any]:
     }
     if job.blobs:
         fields["blobs"] = " ".join(blob_key(name) for _, name in job.blobs)
+    if job.webhook is not None:
+        fields["webhook"] = job.webhook
     return fields
 
 

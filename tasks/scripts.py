@@ -11,6 +11,28 @@ local function ended(s) return s and s ~= 'queued' and s ~= 'processing' end
 local function now() return tonumber(redis.call('TIME')[1]) end
 """
 
+MESSAGES_LIFETIME = 4 * 86_400  # s; so long a message to a client's server is remembered
+LARGEST_RESULT = 65_536  # bytes of JSON that are kept beside such a message
+
+_TELL = f"""
+local function tell(key, id, event, revision, result)
+  local job = redis.call('HMGET', key, 'webhook', 'webhooks', 'endpoint', 'owner', 'state')
+  local wanted = false
+  for _, name in ipairs(cjson.decode(job[1]).events) do wanted = wanted or name == event end
+  if not wanted then return end
+  local message, created = id .. '_' .. revision, now()
+  redis.call('HSET', 'webhook:' .. message, 'hook', job[1], 'endpoint', job[3], 'owner', job[4],
+    'state', job[5], 'event', event, 'result', #result <= {LARGEST_RESULT} and result or '',
+    'created', created, 'delivery', 'pending', 'attempts', 0)
+  redis.call('EXPIRE', 'webhook:' .. message, {MESSAGES_LIFETIME})
+  redis.call('ZADD', 'webhooks:all', created, message)
+  redis.call('EXPIRE', 'webhooks:all', {MESSAGES_LIFETIME})
+  redis.call('ZADD', 'webhooks:due', created, message)
+  redis.call('HSET', key, 'webhooks', (job[2] and job[2] .. ' ' or '') .. message)
+end
+"""
+"""Writes a message to the server of the job's client: see `tasks/webhooks/outbox.py`."""
+
 _DAY = """
 local function today() return math.floor(tonumber(redis.call('TIME')[1]) / 86400) end
 """
@@ -100,13 +122,15 @@ return 1
 
 START = (
     _TERMINAL
+    + _TELL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision')
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'webhook')
 if ended(job[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'state', 'processing', 'lease', now() + ARGV[3], 'revision', (job[2] or 0) + 1,
   unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[2])
+if job[3] then tell(KEYS[1], ARGV[2], 'started', (job[2] or 0) + 1, '') end
 redis.call('PUBLISH', KEYS[1], '')
 return 1
 """
@@ -135,8 +159,9 @@ return 1
 FINISH = (
     _TERMINAL
     + _DAY
+    + _TELL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open')
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open', 'webhook')
 if ended(job[1]) then return 0 end
 local last = 11 + ARGV[5]
 for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
@@ -162,6 +187,7 @@ if KEYS[5] then
   redis.call('HSET', KEYS[5], unpack(ARGV, last))
   redis.call('EXPIRE', KEYS[5], ARGV[6])
 end
+if job[6] then tell(KEYS[1], ARGV[1], 'completed', (job[2] or 0) + 1, ARGV[4]) end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
 redis.call('PUBLISH', KEYS[1], '')
 return 1

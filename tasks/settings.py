@@ -19,6 +19,7 @@ from urllib.parse import quote
 from schemas import SHIPPED, MediaLimits
 from tasks.errors import SettingsError
 from tasks.guard.rules import DEFAULT_PORTS, Rules, read_private
+from tasks.secrets import read_or_create
 
 PREFIX = "STOKER_"
 SECRETS = (
@@ -30,6 +31,7 @@ SECRETS = (
 )
 OTHER_READERS = ("STOKER_TEST_BROKER",)  # known here, read by the test suite
 MOST_PIXELS = 178_956_970  # of one image: Pillow takes no more
+WEBHOOK_DELAYS = "5:300:1800:7200:18000:36000:36000"  # s; of Standard Webhooks, over somewhat more than a day
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero
 BROKERS = ("amqp://", "amqps://", "redis://", "rediss://", "redis+socket://")
 STORES = ("redis://", "rediss://", "unix://")
@@ -72,6 +74,8 @@ class Settings:
         seconds_per_day: seconds of a model's time that one key may use at one endpoint in a day; the same.
         usage_days: how long it is kept what each job has used.
         outgoing: which servers may be asked on behalf of a client.
+        webhooks: whether clients' servers are told of their jobs.
+        webhook_delays: seconds between the attempts to tell one.
     """
 
     home: Path
@@ -101,6 +105,8 @@ class Settings:
     seconds_per_day: int
     usage_days: int
     outgoing: Rules
+    webhooks: bool
+    webhook_delays: tuple[int, ...]
 
     @property
     def redis_socket(self) -> Path:
@@ -111,6 +117,14 @@ class Settings:
     def demo_key_file(self) -> Path:
         """File of the generated demo key."""
         return self.home / "demo-key"
+
+    def installation_secret(self) -> str:
+        """Give what signs session keys and makes the secrets of webhooks; make it first if there is none.
+
+        Raises:
+            OSError: it can be neither read nor made.
+        """
+        return self.secret_key or read_or_create(self.home / "secret-key")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
@@ -200,6 +214,8 @@ class _Reader:
             seconds_per_day=self._number("STOKER_SECONDS_PER_DAY", 0, 0, 10**9),
             usage_days=self._number("STOKER_USAGE_DAYS", 90, 1, 36_500),
             outgoing=self._outgoing(),
+            webhooks=self._choice("STOKER_WEBHOOKS", "true", ("true", "false")) == "true",
+            webhook_delays=tuple(self._numbers("STOKER_WEBHOOK_DELAYS", WEBHOOK_DELAYS, 0, 86_400)),
         )
         self._unknown()
         if self.problems:

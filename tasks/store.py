@@ -14,6 +14,7 @@
     idempotency:<owner>:..   string   what a key stands for                   tasks/idempotency.py
     blob:<name>              string   a large input, or output                end of the job; result_lifetime
     dead:...                          see `tasks/deadletters.py`              a week
+    webhook...                        see `tasks/webhooks/outbox.py`          4 days
     replies:<process>        channel  "<job id> <result JSON>"                -
     job:<id>                 channel  "": the job has changed                 -
     events:<process>         channel  "": another job is followed             -
@@ -232,6 +233,8 @@ class JobStore:
         """Take back a job whose message could not be published; should it run after all, it is dropped."""
         now = time.time()
         with _translated():
+            if job.webhook is not None:  # nobody is told about a job that was not accepted
+                self._redis.hdel(job_key(job.id), "webhook")
             result = Result(JobState.CANCELED, job.accepted, now, error="Not accepted")
             self._end_waiting(job, result, now, counts=False)
 
@@ -392,6 +395,11 @@ class JobStore:
                 for script in {script for script, _, _ in calls}:
                     self._redis.script_load(script)
         return []
+
+    def command(self, *parts: Any) -> Any:
+        """Give what Redis answers to one command."""
+        with _translated():
+            return self._redis.execute_command(*parts)
 
     def _end_waiting(self, job: Job, result: Result, now: float, counts: bool = True) -> None:
         """End a job whose message is still with the broker: remembered until a worker would let it lapse."""

@@ -19,6 +19,8 @@ from tasks.publisher import Publisher
 from tasks.records import dumps
 from tasks.room import NO_LIMITS, DayLimits
 from tasks.store import JobStore
+from tasks.webhooks.hook import Webhook
+from tasks.webhooks.outbox import Outbox
 
 
 def submit(
@@ -34,6 +36,7 @@ def submit(
     jobs_at_once: int = 0,
     per_day: DayLimits = NO_LIMITS,
     key: str = "",
+    webhook: Webhook | None = None,
 ) -> Job:
     """Accept a job: record it as waiting, then publish it durably.
 
@@ -52,6 +55,7 @@ def submit(
         jobs_at_once: jobs of this owner that may wait or run at this endpoint; 0: any number.
         per_day: what this owner may use of this endpoint.
         key: id of the API key, for the records of usage.
+        webhook: which server of the client is told of the job.
 
     Raises:
         QueueFull: the endpoint's queue is full.
@@ -77,7 +81,10 @@ def submit(
         blobs=blobs,
         key=key,
         size=_bytes(dumps(light)) + sum(map(_bytes, texts.values())),
+        webhook=None if webhook is None else webhook.to_text(),
     )
+    if webhook is not None:
+        Outbox(publisher.store).watch(job)
     with _kept(publisher.store, texts):
         publisher.publish(job, endpoint, jobs_at_once, per_day)
     return job

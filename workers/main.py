@@ -33,7 +33,7 @@ def build_app() -> Celery:
     TRANSPORT_ALIASES["amqp"] = "workers.transport:Transport"
     app.stoker_settings = settings
     app.stoker_endpoints = endpoints
-    setup_logging.connect(_setup_logging, weak=False)
+    setup_logging.connect(log_as_told, weak=False)
     celeryd_init.connect(_fit_to_queues, weak=False)
     return app
 
@@ -55,7 +55,7 @@ def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) 
         conf.worker_concurrency = max((e.max_batch_size for e in mine), default=1)
 
 
-def _setup_logging(loglevel: int | str | None = None, **_: Any) -> None:
+def log_as_told(loglevel: int | str | None = None, **_: Any) -> None:
     """Log at the settings' level, or at that of the command line if it says more."""
     wanted = logging.getLevelName(Settings.from_env().log_level.upper())
     asked = loglevel if isinstance(loglevel, int) else logging.getLevelName(str(loglevel or "ERROR").upper())

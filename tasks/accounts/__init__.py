@@ -5,5 +5,16 @@ from tasks.accounts.clients import Client, Limits
 from tasks.accounts.directory import Clients
 from tasks.accounts.keyring import KeyRing
 from tasks.accounts.keys import Grant, KeyRecord, KeyStore
+from tasks.accounts.webhooks import WebhookStore
 
-__all__ = ["Client", "Clients", "Grant", "KeyCache", "KeyRecord", "KeyRing", "KeyStore", "Limits"]
+__all__ = [
+    "Client",
+    "Clients",
+    "Grant",
+    "KeyCache",
+    "KeyRecord",
+    "KeyRing",
+    "KeyStore",
+    "Limits",
+    "WebhookStore",
+]

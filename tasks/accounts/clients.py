@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tasks.jobs import Priority
+from tasks.webhooks.hook import Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Client:
         endpoints: names of the endpoints that it may call; None: all of them.
         priority: of its jobs.
         limits: of its own.
+        webhook: which server is told of its jobs unless a request says otherwise.
     """
 
     id: str
@@ -43,6 +45,7 @@ class Client:
     endpoints: frozenset[str] | None
     priority: Priority = Priority.NORMAL
     limits: Limits = field(default_factory=Limits)
+    webhook: Webhook | None = None
 
     def opens(self, endpoint: str) -> bool:
         """Tell whether this client may call `endpoint`."""

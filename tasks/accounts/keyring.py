@@ -73,6 +73,10 @@ class KeyRing:
         """Give the key with this id; None if there is none (any more)."""
         return self._by_id.get(key_id)
 
+    def named(self, name: str) -> list[str]:
+        """Give the ids of the keys with this name or id."""
+        return [key_id for key_id, client in self._by_id.items() if name in (key_id, client.name)]
+
     def __len__(self) -> int:
         return len(self._by_id)
 

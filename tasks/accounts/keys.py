@@ -12,11 +12,15 @@ from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 from tasks.accounts.clients import Client, Limits
 from tasks.accounts.secret import digest_of, id_named_by, new_key
 from tasks.database import Database
-from tasks.database.schema import api_keys, key_changes
+from tasks.database.schema import api_keys, key_changes, webhooks
 from tasks.errors import KeyProblems
 from tasks.jobs import Priority
+from tasks.webhooks.hook import Webhook
 
 CHUNK = 250  # keys that are read in one go
+_KEYS = select(api_keys, webhooks.c.hook).select_from(
+    api_keys.outerjoin(webhooks, webhooks.c.client == api_keys.c.client)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,24 @@ class KeyStore:
     def add(self, grant: Grant, now: float) -> tuple[KeyRecord, str]:
         """Make a key; gives what is kept of it, and the key itself, which is kept nowhere."""
         with self._database.writing() as connection:
-            _count_change(connection)
+            count_change(connection)
             return _insert(connection, grant, now)
 
     def all(self) -> list[KeyRecord]:
         """Give all keys, the oldest first, the ended ones too."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(api_keys).order_by(api_keys.c.created, api_keys.c.id))
+            rows = connection.execute(_KEYS.order_by(api_keys.c.created, api_keys.c.id))
             return [_record(row) for row in rows]
+
+    def find(self, name: str) -> KeyRecord:
+        """Give a key by its id, its beginning, or the whole of it.
+
+        Raises:
+            KeyProblems: there is no such key.
+        """
+        with self._database.reading() as connection:
+            (found,) = _find(connection, [name])
+            return found
 
     def revoke(self, names: Sequence[str], now: float) -> list[KeyRecord]:
         """End keys for good, all of them or none; those that are revoked already stay so.
@@ -99,7 +113,7 @@ class KeyStore:
             KeyProblems: with every name of no key.
         """
         with self._database.writing() as connection:
-            _count_change(connection)
+            count_change(connection)
             ids = [record.id for record in _find(connection, names)]
             open_ones = api_keys.c.id.in_(ids) & api_keys.c.revoked.is_(None)
             connection.execute(update(api_keys).where(open_ones).values(revoked=now))
@@ -119,7 +133,7 @@ class KeyStore:
             KeyProblems: there is no such key, or it was revoked.
         """
         with self._database.writing() as connection:
-            _count_change(connection)
+            count_change(connection)
             (old,) = _find(connection, [name])
             if old.revoked is not None:
                 raise KeyProblems([f"Key {old.id} was revoked: add a new one"])
@@ -140,7 +154,7 @@ class KeyStore:
         with self._database.reading() as connection:
             number = _changes(connection)
             records: dict[str, KeyRecord] = {}
-            for rows in connection.execute(select(api_keys)).partitions(CHUNK):
+            for rows in connection.execute(_KEYS).partitions(CHUNK):
                 records |= {row.id: _record(row) for row in rows}
                 time.sleep(0)  # other requests of this process have their turn: 10,000 keys take 0.2 s
             return number, records
@@ -163,7 +177,7 @@ class KeyStore:
             connection.execute(statement, [{"key": key, "at": at} for key, at in sorted(used.items())])
 
 
-def _count_change(connection: Connection) -> None:
+def count_change(connection: Connection) -> None:
     """Raise the number of changes; others that change keys wait here until this transaction has ended."""
     connection.execute(update(key_changes).values(number=key_changes.c.number + 1))
 
@@ -202,7 +216,7 @@ def _find(connection: Connection, names: Sequence[str]) -> list[KeyRecord]:
         KeyProblems: with every name of no key.
     """
     ids = [id_named_by(name) for name in names]
-    rows = connection.execute(select(api_keys).where(api_keys.c.id.in_([i for i in ids if i])))
+    rows = connection.execute(_KEYS.where(api_keys.c.id.in_([i for i in ids if i])))
     found = {row.id: _record(row) for row in rows}
     # What has not the form of a key is not repeated: it may be a secret all the same.
     problems = [
@@ -225,6 +239,7 @@ def _record(row: Row[Any]) -> KeyRecord:
         endpoints=None if row.endpoints is None else frozenset(row.endpoints),
         priority=Priority(row.priority),
         limits=Limits(row.requests_per_minute, row.jobs_at_once, row.bytes_per_day, row.seconds_per_day),
+        webhook=None if row.hook is None else Webhook.from_text(row.hook),
     )
     return KeyRecord(client, row.digest, row.created, row.expires, row.revoked, row.last_used)
 

@@ -10,7 +10,7 @@ from sqlalchemy.sql import column
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 _PLACE = "tasks.database:migrations"
 _ADVISORY_LOCK = 0x53746F6B6572  # any number that nobody else takes; this one says "Stoker"
 

@@ -51,3 +51,12 @@ usage = Table(
     Column("bytes_out", BigInteger, nullable=False),
     Index("ix_usage_finished", "finished"),
 )
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("client", String(), primary_key=True),  # also of keys in files
+    Column("hook", String()),  # JSON, see `tasks/webhooks/hook.py`; null: none
+    Column("rotation", Integer, server_default="0", nullable=False),  # number of its secret
+    Column("overlap_until", Double),  # so long the secret before counts as well
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import httpx
 from tasks.errors import OutgoingFailed, OutgoingTooLarge
 from tasks.guard.connection import Deadline, GuardedBackend, Resolve, resolve
 from tasks.guard.rules import Rules, Target, read_url, redirected
+
+logging.getLogger("httpcore").setLevel(logging.INFO)  # below that it logs whole URLs, and headers
 
 MOST_REDIRECTS = 3
 _REDIRECTS = (301, 302, 303, 307, 308)

@@ -76,6 +76,10 @@ def programs(
         if ports:
             own.append(f"STOKER_METRICS_PORT={ports[queue]}")
         found.append(Program(f"worker-{queue}", (*own, *celery, *options), 200, 10, drain + 5))
+    if settings.webhooks:
+        told = ("worker", "-n", "webhooks@%h", "--loglevel", settings.log_level)
+        courier = (sys.executable, "-m", "celery", "--quiet", "-A", "workers.webhooks", *told)
+        found.append(Program("webhooks", courier, 200, 5, 30))
     patience = ("--graceful-timeout", str(API_GRACE))
     gunicorn = (
         sys.executable,

@@ -56,7 +56,7 @@ seconds = { type = "float", default = 0 }
 [OUTPUTS]
 text = { type = "string" }
 """
-PROGRAMS = ("redis", "worker-embed_cpu", "api", "flower")
+PROGRAMS = ("redis", "worker-embed_cpu", "webhooks", "api", "flower")
 
 
 class Installation(Process):

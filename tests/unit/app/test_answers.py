@@ -110,6 +110,7 @@ def test_an_endpoint_is_described(client: Any, store: Any, path: str) -> None:
                 "key": {"type": "string"},
                 "wait_for_result": {"type": "bool"},
                 "cancel_on_disconnect": {"type": "bool"},
+                "webhook": {"type": "json"},
             },
             "output": {"text": {"type": "string"}},
             "progress": {"OUTPUTS": {"status": {"type": "string"}}},

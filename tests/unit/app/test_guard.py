@@ -33,6 +33,7 @@ def test_every_route_that_is_not_public_asks_for_a_key(app: Flask, client: Any, 
         "status.job",
         "stream.events",
         "stream.stream_progress",
+        "webhooks.of_job",
     }
     assert workers.submitted == []
 

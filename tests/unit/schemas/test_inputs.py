@@ -93,7 +93,7 @@ def test_inputs_that_are_no_object_are_refused(everything: Endpoint, raw: Any) -
 
 
 def test_reserved_names_are_those_of_the_wire() -> None:
-    names = {"key", "client_session_auth_key", "wait_for_result", "cancel_on_disconnect", "job_id"}
+    names = {"key", "client_session_auth_key", "wait_for_result", "cancel_on_disconnect", "webhook", "job_id"}
     assert names == RESERVED_INPUTS
 
 

@@ -23,11 +23,16 @@ def test_each_queue_with_a_model_has_one_worker(settings: Settings, make_endpoin
     )
     assert worker_queues(endpoints) == ["one", "two"]
     names = [program.name for program in programs(settings, endpoints, REDIS)]
-    assert names == ["redis", "worker-one", "worker-two", "api", "flower"]
+    assert names == ["redis", "worker-one", "worker-two", "webhooks", "api", "flower"]
 
 
 def test_redis_runs_only_when_it_is_embedded(settings: Settings) -> None:
-    assert [program.name for program in programs(settings, {}, None)] == ["api", "flower"]
+    assert [program.name for program in programs(settings, {}, None)] == ["webhooks", "api", "flower"]
+
+
+def test_webhooks_are_sent_unless_the_settings_say_otherwise(settings: Settings) -> None:
+    without = dataclasses.replace(settings, webhooks=False)
+    assert [program.name for program in programs(without, {}, None)] == ["api", "flower"]
 
 
 def test_each_worker_serves_its_metrics_on_the_next_port(
@@ -57,7 +62,7 @@ def test_api_stops_before_the_workers_and_redis_last(
 ) -> None:
     found = programs(settings, make_endpoints(("a", "one", True, True)), REDIS)
     in_order_of_stop = [p.name for p in sorted(found, key=lambda program: -program.priority)]
-    assert in_order_of_stop == ["flower", "api", "worker-one", "redis"]
+    assert in_order_of_stop == ["flower", "api", "worker-one", "webhooks", "redis"]
 
 
 def test_api_ends_by_itself_before_it_would_be_killed(settings: Settings) -> None:
