@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,13 +32,14 @@ def webhooks() -> None:
 
 @webhooks.command("list")
 @click.option("--state", type=click.Choice(["pending", "delivered", "failed", "gone"]), help="Only these.")
-@click.option("--limit", default=LISTED, show_default=True, metavar="N", help="Of the newest messages.")
+@click.option("--limit", default=LISTED, show_default=True, metavar="N", help="Not more than these.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a list of objects.")
 def list_(state: str | None, limit: int, as_json: bool) -> None:
-    """List messages of the last four days, newest first."""
+    """List messages of the last four days, newest first; those that arrived, of the last day."""
     settings, _ = load()
     with _problems_told():
-        found = [d for d in _outbox(settings).newest(limit) if state in (None, d.state)]
+        chosen = (d for d in _outbox(settings).newest() if state in (None, d.state))
+        found = list(islice(chosen, limit))
     if as_json:
         click.echo(json.dumps([_public(delivery) for delivery in found], indent=2))
     else:
@@ -54,7 +56,7 @@ def redeliver(ids: tuple[str, ...], failed: bool) -> None:
         fail(["say which messages: their ids, or --failed"])
     with _problems_told():
         outbox = _outbox(settings)
-        found = outbox.find(ids) if ids else [d for d in outbox.newest(10**6) if d.state == "failed"]
+        found = outbox.find(ids) if ids else [d for d in outbox.newest() if d.state == "failed"]
         if unknown := sorted(set(ids) - {delivery.id for delivery in found}):
             fail([f"there is no message {name}" for name in unknown])
         for delivery in found:

@@ -131,7 +131,7 @@ def _read(response: httpcore.Response, max_bytes: int) -> bytes:
         raise OutgoingFailed("its server sends it compressed, though it was asked not to")
     size = _header(response, b"content-length")
     pieces, read = [], 0
-    if not (size.isdecimal() and int(size) > max_bytes):
+    if not (size.isdecimal() and float(size) > max_bytes):
         for piece in response.iter_stream():
             read += len(piece)
             if read > max_bytes:

@@ -132,10 +132,13 @@ def redirected(target: Target, location: str) -> str:
     """Give the URL that an answer of `target` redirects to.
 
     Raises:
-        OutgoingRefused: it leads from https to http.
+        OutgoingRefused: it is none, or leads from https to http.
     """
     host = f"[{target.host}]" if ":" in target.host else target.host
-    url = urljoin(f"{target.scheme}://{host}:{target.port}{target.path}", location)
+    try:
+        url = urljoin(f"{target.scheme}://{host}:{target.port}{target.path}", location)
+    except ValueError:
+        raise OutgoingRefused("redirects to what is no URL") from None
     if target.scheme == "https" and not url.lower().startswith("https://"):
         raise OutgoingRefused("redirects from https to something else")
     return url

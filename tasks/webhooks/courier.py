@@ -16,11 +16,13 @@ from tasks.webhooks.message import body
 from tasks.webhooks.outbox import DELIVERED, FAILED, PENDING, UNWANTED, Outbox, job_of
 from tasks.webhooks.schedule import pause
 from tasks.webhooks.signing import Rotation, secret_of, signed
+from tasks.webhooks.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 SEND_WITHIN = 15.0  # s
 NO_DATABASE = 30.0  # s; pause when nobody can tell which secret counts
+NO_TURN = (5.0, 15.0)  # s; pause, of a random length, of a client whose server is slow
 
 
 class Courier:
@@ -47,6 +49,7 @@ class Courier:
         self._secret = secret
         self._rotation = rotation
         self._delays = delays
+        self._turns = Turns()
 
     def deliver(self, name: str, attempts: int) -> None:
         """Send a message, unless somebody else does, and record how that went.
@@ -71,7 +74,14 @@ class Courier:
             logger.warning("message %s waits for the database: %s", name, error)
             self._outbox.end(name, PENDING, due=NO_DATABASE, attempts=attempts)
             return
-        self._send(name, record, hook, [secret_of(self._secret, owner, number) for number in numbers])
+        began = time.monotonic()
+        if not self._turns.begin(owner, began):
+            self._outbox.end(name, PENDING, due=random.uniform(*NO_TURN), attempts=attempts)
+            return
+        try:
+            self._send(name, record, hook, [secret_of(self._secret, owner, number) for number in numbers])
+        finally:
+            self._turns.end(owner, began, time.monotonic())
 
     def _send(self, name: str, record: dict[str, str], hook: Webhook, secrets: Sequence[bytes]) -> None:
         content = body(job_of(name), record)

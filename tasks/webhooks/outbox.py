@@ -1,7 +1,8 @@
 """What is to be told to clients' servers, in the job store.
 
     key                          type    what                                      lifetime
-    webhook:<message>            hash    what happened, to whom it is told, how that went   4 days
+    webhook:<message>            hash    what happened, to whom it is told, how that went   4 days; 1 day
+                                                                           after it arrived
     webhooks:all                 zset    messages by the time of their event       4 days after the last
     webhooks:due                 zset    those to be sent, by when                 -
     webhooks:deadlines           zset    jobs with a webhook by their deadlines    -
@@ -14,8 +15,9 @@ into the future, and if he dies it is due again.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -29,6 +31,7 @@ from tasks.webhooks.hook import Webhook
 HANDED_OUT = 120  # s; so long after it was handed to a queue a message is due again
 BEING_SENT = 30  # s; the same after an attempt has begun: twice as long as one may take
 GONE = 7 * 86_400  # s
+DELIVERED_LIFETIME = 86_400  # s; so long a message is remembered that has arrived
 SWEEP = 1000  # messages looked at at once
 
 PENDING, DELIVERED, FAILED, UNWANTED = "pending", "delivered", "failed", "gone"
@@ -64,7 +67,8 @@ sent: it has arrived, or somebody else sends it."""
 
 _END = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
 if ARGV[2] == '' then
   redis.call('ZREM', KEYS[2], ARGV[1])
 else
@@ -72,19 +76,19 @@ else
 end
 return 1
 """
-"""message, due; its name, seconds until it is due or '' if it is not any more, fields... -> 1, or 0 if it is
-forgotten."""
+"""message, due; its name, seconds until it is due or '' if it is not any more, lifetime, fields... -> 1, or 0
+if it is forgotten."""
 
 _LIST = """
 local found = {}
-for _, name in ipairs(ARGV[1] ~= '' and {unpack(ARGV)} or redis.call('ZREVRANGE', KEYS[1], 0, ARGV[2] - 1)) do
+for _, name in ipairs(ARGV) do
   local fields = redis.call('HMGET', 'webhook:' .. name, 'hook', 'owner', 'endpoint', 'event', 'delivery',
     'attempts', 'status', 'error', 'created')
-  if fields[1] then found[#found + 1] = {name, redis.call('ZSCORE', KEYS[2], name) or '', unpack(fields)} end
+  if fields[1] then found[#found + 1] = {name, redis.call('ZSCORE', KEYS[1], name) or '', unpack(fields)} end
 end
 return found
 """
-"""all, due; names, or '' and the most messages -> {message, when it is due, fields...}..., newest first."""
+"""due; names -> {message, when it is due, fields...}..., less those that are forgotten."""
 
 _ALL, _DUE, _DEADLINES = "webhooks:all", "webhooks:due", "webhooks:deadlines"
 
@@ -166,7 +170,8 @@ class Outbox:
         """Record how an attempt went; `due`: seconds until the next one."""
         fields = {"delivery": state, "status": status or "", "error": error or "", **more}
         again = "" if due is None else round(due, 3)
-        self._store.run([(_END, [_key(name), _DUE], [name, again, *flat(fields)])])
+        lifetime = DELIVERED_LIFETIME if state == DELIVERED else MESSAGES_LIFETIME
+        self._store.run([(_END, [_key(name), _DUE], [name, again, lifetime, *flat(fields)])])
 
     def is_gone(self, owner: str, url: str) -> bool:
         """Tell whether this server has said that it wants no more messages about this client's jobs."""
@@ -190,13 +195,17 @@ class Outbox:
 
     # -- for those who look
 
-    def newest(self, most: int) -> list[Delivery]:
-        """Give the newest messages."""
-        return self._read(["", most])
+    def newest(self) -> Iterator[Delivery]:
+        """Give all messages, the newest first."""
+        for start in itertools.count(step=SWEEP):
+            names = self._store.command("ZREVRANGE", _ALL, start, start + SWEEP - 1)
+            if not names:
+                return
+            yield from self.find(names)
 
     def find(self, names: Sequence[str]) -> list[Delivery]:
         """Give these messages, less those that are forgotten."""
-        return self._read(list(names)) if names else []
+        return [_delivery(row) for row in self._store.run([(_LIST, [_DUE], list(names))])[0]]
 
     def of_job(self, job_id: str) -> list[Delivery]:
         """Give the messages about a job, oldest first."""
@@ -206,9 +215,6 @@ class Outbox:
         """Send a message anew, with all its attempts, also to a server that wanted no more."""
         self._store.command("DEL", _gone_key(delivery.owner, delivery.hook.url))
         self.end(delivery.id, PENDING, due=0, attempts=0)
-
-    def _read(self, args: list[Any]) -> list[Delivery]:
-        return [_delivery(row) for row in self._store.run([(_LIST, [_ALL, _DUE], args)])[0]]
 
 
 def job_of(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks.errors import OutgoingFailed, OutgoingRefused, OutgoingTooLarge
+from tasks.errors import OutgoingError, OutgoingFailed, OutgoingRefused, OutgoingTooLarge
 from tasks.guard.client import Guard
 from tasks.guard.connection import Resolve
 from tasks.guard.rules import Rules
@@ -210,3 +210,26 @@ def test_a_certificate_of_nobody_is_not_trusted(secure_site: Site, monkeypatch: 
     with pytest.raises(OutgoingFailed, match="no certificate that can be trusted"):
         guard(secure_site, names=("files.test",)).fetch(f"https://files.test:{secure_site.port}/", 10, SOON)
     assert not secure_site.requests
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "200 OK\r\nContent-Length: " + "9" * 5000,
+        "200 OK\r\nContent-Length: -1",
+        "200 OK\r\nContent-Length: 5\r\nContent-Length: 6",
+        "200 OK\r\nTransfer-Encoding: gzip, chunked",
+        "200 OK\r\n" + "X: y\r\n" * 50_000,
+        "200 OK\r\nX: \x00",
+        "99 Odd",
+        "302 Found",
+        "302 Found\r\nLocation: http://[",
+        "302 Found\r\nLocation: http://a b/",
+        "302 Found\r\nLocation: \xe4\xf6\xfc",
+        "302 Found\r\nLocation: http://a:99999/",
+    ],
+)
+def test_whatever_a_server_says_is_an_error_of_ours(site: Site, head: str) -> None:
+    site.pages["/"] = lambda handler: handler.wfile.write(f"HTTP/1.1 {head}\r\n\r\n".encode("latin-1"))
+    with pytest.raises(OutgoingError):
+        guard(site).fetch(site.url(), 100, 2.0)

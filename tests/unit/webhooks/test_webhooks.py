@@ -16,6 +16,7 @@ from tasks.settings import WEBHOOK_DELAYS
 from tasks.webhooks.hook import Webhook, read_webhook
 from tasks.webhooks.schedule import pause
 from tasks.webhooks.signing import Rotation, secret_of, shown, signed
+from tasks.webhooks.turns import Turns
 
 DELAYS = tuple(map(int, WEBHOOK_DELAYS.split(":")))
 
@@ -71,3 +72,15 @@ def test_a_webhook_keeps_its_text() -> None:
     hook = read_webhook({"url": "https://example.com/?a=b", "events": ["completed", "started"]}, Rules())
     assert hook == Webhook("https://example.com/?a=b", ("started", "completed"))
     assert Webhook.from_text(hook.to_text()) == hook
+
+
+def test_a_slow_client_leaves_threads_to_others() -> None:
+    turns = Turns()
+    assert all(turns.begin("slow", 0.0) for _ in range(16))  # nobody knows it yet
+    for _ in range(16):
+        turns.end("slow", 0.0, 15.0)
+    assert [turns.begin("slow", 16.0) for _ in range(3)] == [True, True, False]
+    assert all(turns.begin("quick", 16.0) for _ in range(14))
+    turns.end("slow", 16.0, 16.1)
+    assert turns.begin("slow", 16.2)
+    assert turns.begin("slow", 76.0)  # forgiven
