@@ -31,13 +31,6 @@ def load() -> tuple[Settings, dict[str, Endpoint]]:
         fail(str(error).splitlines())
 
 
-def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows whose columns stand below each other."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
 def fail(problems: list[str]) -> NoReturn:
     """End the program with what is wrong, one sentence each."""
     for problem in problems:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tasks.commands.common import fail, print_table, problems_told
+from tasks.commands.common import print_table, problems_told
 
 if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a worker is installed
     from tasks.accounts import Client, KeyRecord, KeyStore
