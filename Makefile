@@ -87,6 +87,7 @@ $(SERVER): setup.cfg pyproject.toml | $(BIN)/pip
 $(DEV): $(SERVER)
 	@echo "Installing the tools of development into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@sh .ci/torch $(BIN)/python
 	@touch $@
 
 $(BIN)/pip:

@@ -8,13 +8,14 @@ from schemas.errors import (
     Problem,
     SchemaError,
 )
-from schemas.files import SHIPPED, load_endpoints
+from schemas.files import SHIPPED, SHIPPED_IMAGE, load_endpoints
 from schemas.inputs import RESERVED_INPUTS
 from schemas.media.limits import MediaLimits
 
 __all__ = [
     "RESERVED_INPUTS",
     "SHIPPED",
+    "SHIPPED_IMAGE",
     "Endpoint",
     "EndpointFileError",
     "InputError",

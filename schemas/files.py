@@ -15,6 +15,8 @@ from schemas.media.limits import MediaLimits
 
 SHIPPED = Path(__file__).resolve().parent / "endpoints"
 """Folder of the endpoint files that come with the server."""
+SHIPPED_IMAGE = SHIPPED / "image"
+"""Folder of those that come along, too, and that are offered only where weights for them are named."""
 AIME_NAME = "aime_api_endpoint.cfg"
 """Name of AIME's endpoint files: one per folder, at any depth."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from schemas import SHIPPED, MediaLimits
+from schemas import SHIPPED, SHIPPED_IMAGE, MediaLimits
 from tasks.errors import SettingsError
 from tasks.guard.rules import DEFAULT_PORTS, Rules, read_private
 from tasks.secrets import read_or_create
@@ -55,6 +55,8 @@ class Settings:
         database_url: sqlite:/// or postgresql:// URL of the database; None: a SQLite file in `home`.
         embedded: whether broker and store are the Redis server that `stoker up` starts.
         endpoint_folders: folders of endpoint files: the shipped ones, then the user's.
+        sd_model: weights of the endpoint `sd`, a folder or a name on the Hugging Face hub; None: it is not
+            offered.
         api_processes: number of API processes.
         drain_timeout: how long a worker that was told to stop lets its running batch go on, in seconds,
             before it gives the jobs back; 0: as long as it takes.
@@ -90,6 +92,7 @@ class Settings:
     database_url: str | None
     embedded: bool
     endpoint_folders: tuple[Path, ...]
+    sd_model: str | None
     api_processes: int
     drain_timeout: int
     log_level: str
@@ -184,6 +187,7 @@ class _Reader:
                 f"STOKER_HOME={home} is too long for a Unix socket in it "
                 f"({LONGEST_SOCKET_PATH} bytes): choose a shorter path"
             )
+        sd_model = self._text("STOKER_SD_MODEL", "") or None
         settings = Settings(
             home=home,
             host=self._text("STOKER_HOST", "127.0.0.1"),
@@ -198,7 +202,12 @@ class _Reader:
             store_url=self._url("STOKER_STORE_URL", store or f"unix://{quote(str(socket))}", STORES),
             database_url=self._database(),
             embedded=embedded,
-            endpoint_folders=(SHIPPED, *self._folders("STOKER_ENDPOINTS")),
+            endpoint_folders=(
+                SHIPPED,
+                *((SHIPPED_IMAGE,) if sd_model else ()),
+                *self._folders("STOKER_ENDPOINTS"),
+            ),
+            sd_model=sd_model,
             api_processes=self._number("STOKER_API_PROCESSES", 1, 1, 256),
             drain_timeout=self._number("STOKER_DRAIN_TIMEOUT", 0, 0, 86_400),
             log_level=self._choice("STOKER_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
