@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.services import LOG_TAIL, ROOT, Api, ForeignBroker, PostgreSQL, Process, RedisServer, Site, Worker
+from tests.services.process import missing
 from tests.services.rabbitmq import named_broker
 from tests.services.submitter import Submitter
 
@@ -183,6 +186,24 @@ def start_api(stoker_env: dict[str, str], tmp_path: Path) -> Iterator[StartApi]:
     yield start
     for api in started:
         api.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_pipelines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Folders with image pipelines of random weights, by kind: sd, sdxl. Skips without the extra [image]."""
+    if importlib.util.find_spec("diffusers") is None:
+        if sys.version_info[:2] == (3, 11):
+            missing("the extra [image] is not installed: make env")
+        pytest.skip("the extra [image] is not installed; .ci/torch installs it where there is a torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # numbers are compared: all of them come from the CPU
+        import torch  # 3 s, with what follows
+
+        from tests.data.pipelines import PIPELINES, save
+
+        torch.set_num_threads(1)  # more than one wait for each other where other tests run
+        folder = tmp_path_factory.mktemp("pipelines")
+        yield {kind: save(kind, folder) for kind in PIPELINES}
 
 
 @pytest.fixture

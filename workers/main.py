@@ -48,7 +48,13 @@ def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) 
     endpoints = instance.app.stoker_endpoints
     names = options.get("queues") or []
     names = names.split(",") if isinstance(names, str) else list(names)
-    mine = served(endpoints, {model_queue(name) for name in names} or {e.queue for e in endpoints.values()})
+    known = {e.queue for e in endpoints.values()}
+    if unknown := [name for name in names if model_queue(name) not in known]:  # Celery would give a traceback
+        raise SystemExit(
+            f"no endpoint file names the queue {', '.join(unknown)}: look at STOKER_ENDPOINTS "
+            "(for sd_gpu at STOKER_SD_MODEL)"
+        )
+    mine = served(endpoints, {model_queue(name) for name in names} or known)
     # An event that is lost costs a line in Flower; waiting for its confirm would hold up the loop.
     conf.broker_transport_options = {**conf.broker_transport_options, "confirm_publish": False}
     if options.get("concurrency") is None:

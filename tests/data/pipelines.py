@@ -23,10 +23,10 @@ SIDE = 64  # px: what a tiny pipeline paints by default
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
 
-def stable_diffusion() -> DiffusionPipeline:
-    """Make a pipeline of the kind of Stable Diffusion 1.5, with its scheduler."""
+def stable_diffusion(**unet: Any) -> DiffusionPipeline:
+    """Make a pipeline of the kind of Stable Diffusion 1.5, with its scheduler; `unet` changes its network."""
     return StableDiffusionPipeline(
-        unet=_unet(cross_attention_dim=WIDTH),
+        unet=_unet(cross_attention_dim=WIDTH, **unet),
         text_encoder=CLIPTextModel(_text_config()).eval(),
         tokenizer=_tokenizer(),
         scheduler=PNDMScheduler(**SCHEDULE, skip_prk_steps=True),

@@ -104,6 +104,13 @@ def test_model_that_cannot_be_loaded_stops_the_worker_with_the_reason(start_work
     assert "no weights in /nowhere" in worker.log() and "endpoint broken" in worker.log()
 
 
+def test_queue_that_no_endpoint_file_names_stops_the_worker_with_the_reason(start_worker):
+    worker = start_worker("nobody_cpu,trial_cpu.high", ready=False)
+    assert worker.wait(20) != 0
+    assert "no endpoint file names the queue nobody_cpu: look at STOKER_ENDPOINTS" in worker.log()
+    assert "Traceback" not in worker.log()
+
+
 def test_sigterm_finishes_the_running_batch_and_gives_the_rest_back(submitter, start_worker, tmp_path):
     log = tmp_path / "runs"
     ids = [submitter.submit(text=f"j{n}", action="sleep", seconds=0.1, log=str(log)) for n in range(30)]

@@ -7,6 +7,7 @@ pipeline gives with the same seeds, in whatever company: but for rounding.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from workers.models.imagejob import ImageJob
 VERSION: str = diffusers.__version__
 FAMILIES = {StableDiffusionPipeline: "Stable Diffusion", StableDiffusionXLPipeline: "Stable Diffusion XL"}
 CHANNELS = 4  # of latents
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 # About the color of each latent channel, from 0 to 1, and that of nothing. Stable Diffusion: keturn in
 # discuss.huggingface.co/t/23204; XL: huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space.
@@ -107,6 +109,8 @@ class Painter:
     """
 
     def __init__(self, pipe: Any) -> None:
+        if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast:
+            pipe.vae.to(torch.float32)  # it overflows in half precision
         self._pipe = pipe
         self._device, self._dtype = pipe.device, pipe.unet.dtype
         self._scale = pipe.vae_scale_factor
@@ -129,6 +133,8 @@ class Painter:
         _be_quiet()
         gpu = torch.cuda.is_available()
         folder = Path(weights).expanduser()
+        if not folder.is_dir() and not HUB_NAME.fullmatch(weights):
+            raise FileNotFoundError(f"there is no folder {weights}")
         pipe = AutoPipelineForText2Image.from_pretrained(
             folder if folder.is_dir() else weights,
             dtype=torch.float16 if gpu else torch.float32,
@@ -140,10 +146,7 @@ class Painter:
             raise ValueError(
                 f"{weights} is a {type(pipe).__name__} of a kind that is not supported: {kinds} are"
             )
-        pipe.to("cuda" if gpu else "cpu")
-        if isinstance(pipe, StableDiffusionXLPipeline) and pipe.vae.config.force_upcast:
-            pipe.vae.to(torch.float32)  # it overflows in half precision
-        return cls(pipe)
+        return cls(pipe.to("cuda" if gpu else "cpu"))
 
     @torch.inference_mode()
     def begin(self, wanted: ImageJob) -> Canvas:

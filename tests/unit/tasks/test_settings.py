@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas import MediaLimits
+from schemas import SHIPPED, SHIPPED_IMAGE, MediaLimits
 from tasks.errors import SettingsError
 from tasks.settings import Settings
 
@@ -99,6 +99,13 @@ def test_folders_of_endpoint_files_follow_the_shipped_ones(tmp_path):
         tmp_path / "a",
         tmp_path / "b",
     )
+
+
+def test_the_endpoint_sd_is_offered_where_its_weights_are_named(tmp_path):
+    assert SHIPPED_IMAGE not in read(tmp_path).endpoint_folders
+    settings = read(tmp_path, {"STOKER_SD_MODEL": "some/model", "STOKER_ENDPOINTS": "mine"})
+    assert settings.sd_model == "some/model"
+    assert settings.endpoint_folders == (SHIPPED, SHIPPED_IMAGE, tmp_path / "mine")
 
 
 def test_the_database_is_a_file_at_home_unless_a_url_is_given_as_a_secret(tmp_path):
