@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import statistics
@@ -9,15 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from tasks.store import JobStore
-from tests.bench import bare
+from tests.bench import bare, painting
 from tests.bench.conversions import Conversion, has_ffmpeg, of_images, of_sounds, repeat
 from tests.bench.load import Load
 from tests.bench.media import measured, probe_health, sending
@@ -156,6 +158,34 @@ def embed(options: Options) -> Found:
     }
 
 
+def diffusion(options: Options) -> Found:
+    """Images: the whole way, against diffusers' own pipeline in batches of the same size."""
+    if importlib.util.find_spec("diffusers") is None:
+        pytest.skip("the extra [image] is not installed")
+    alone: list[float] = []
+    with site() as place:
+        options.say("making a pipeline")
+        subject = painting.prepare(place.folder)
+        options.say(subject.kind)
+        installation = _best(place, options, "sd_gpu", {"STOKER_SD_MODEL": subject.folder})
+        (count,) = options.clients or (2 * painting.BATCH,)
+        many = Case(_name(installation, count))
+        load = replace(
+            _load(options, "sd", [subject.inputs], count), requests=subject.batches * painting.BATCH
+        )
+        for run in range(options.runs):
+            options.say(f"run {run + 1} of {options.runs}: pipeline alone, {count} clients")
+            alone.append(subject.measure_alone())
+            many.add(*installation.run(load))
+    ratios = [run.rate / rate for run, rate in zip(many.runs, alone, strict=True)]
+    return [many], {
+        "pipeline": subject.kind,
+        "pipeline_alone": {"batch": painting.BATCH, "runs": [round(rate, 3) for rate in alone]},
+        "ratio_to_pipeline_alone": round(statistics.median(ratios), 3),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+    }
+
+
 def media(options: Options) -> Found:
     """How soon others are answered while clients send images of 12 megapixels."""
     cases = [Case(name) for name in ("/healthz alone", "/healthz meanwhile", "images")]
@@ -250,6 +280,7 @@ BENCHES: dict[str, Callable[[Options], Found]] = {
     "simgpu": simgpu,
     "prefilled": prefilled,
     "embed": embed,
+    "diffusion": diffusion,
     "streams": streams,
     "media": media,
     "images": images,
@@ -263,9 +294,11 @@ def sentences(count: int, seed: int = 1) -> list[str]:
     return [" ".join(source.choices(words, k=source.randint(6, 16))) for _ in range(count)]
 
 
-def _best(place: Site, options: Options, queue: str) -> Installation:
+def _best(
+    place: Site, options: Options, queue: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Installation:
     broker = "rabbitmq" if "rabbitmq" in options.brokers else options.brokers[0]
-    return place.install(broker, queue, api_processes=options.api_processes[-1])
+    return place.install(broker, queue, api_processes=options.api_processes[-1], settings=settings)
 
 
 def _load(

@@ -6,10 +6,11 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from tests.bench.load import Load, Measured
@@ -76,7 +77,14 @@ class Site:
         """End everything."""
         self.cleanup.close()
 
-    def install(self, broker: str, queue: str, workers: int = 1, api_processes: int = 1) -> Installation:
+    def install(
+        self,
+        broker: str,
+        queue: str,
+        workers: int = 1,
+        api_processes: int = 1,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> Installation:
         """Start an installation with `workers` workers of `queue`; gives it when it is ready."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         known = set(Process.running)
@@ -93,6 +101,7 @@ class Site:
             "STOKER_STORE_URL": redis.socket_url,
             "STOKER_ENDPOINTS": str(ROOT / "tests" / "data" / "endpoints"),
             "STOKER_API_PROCESSES": str(api_processes),
+            **settings,
         }
         crew = [self._run(Worker(queue, env, folder)) for _ in range(workers)]
         api = self._run(Api(env, folder))

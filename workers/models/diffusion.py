@@ -10,6 +10,7 @@ weights are those of the setting STOKER_SD_MODEL, or of a class of your own:
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,7 @@ class Diffusion(ContinuousModel):
             raise ValueError("set STOKER_SD_MODEL to a folder with weights, or to a model's name on the hub")
         if missing := [name for name in LIBRARIES if importlib.util.find_spec(name) is None]:
             raise ModuleNotFoundError(f"{', '.join(missing)} not installed: run `{INSTALL}`")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
         from workers.models.denoising import VERSION, Painter
 
         self._painter = Painter.load(weights)

@@ -15,6 +15,7 @@ from tests.unit.models.conftest import Recorded
 from workers.models import ModelJob, media_bytes
 from workers.models import diffusion as diffusion_module
 from workers.models.diffusion import Diffusion
+from workers.models.imagejob import ImageJob
 
 # diffusers' own, of schedulers that hand tensors to numpy
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -138,6 +139,8 @@ def test_half_precision_is_used_as_the_library_uses_it(model, photo, from_image)
         model, **given, dtype="float16", seeds=(5,), num_inference_steps=6, guidance_scale=7.0
     )
     assert half._painter.precision == "fp16"
+    if half._painter.family == "Stable Diffusion XL":
+        assert half._painter._pipe.vae.dtype == torch.float32  # the real one overflows in half precision
     assert difference([ours], [theirs]) <= 8
 
 
@@ -219,6 +222,21 @@ def test_progress_is_told_at_each_step_and_shows_images_every_so_many(model):
     assert shown[1] is shown[2] and shown[3] is not shown[2]  # the last ones stay until there are newer ones
     assert [image.size for image in shown[1]] == [(8, 8), (8, 8)]
     assert difference(shown[1], shown[3]) > 0
+
+
+def test_previews_show_what_the_scheduler_takes_for_the_image_not_the_noise(model):
+    import torch
+
+    painter = model._painter
+    canvas = painter.begin(ImageJob.read(ModelJob({"prompt": "a cat"}), painter.side))
+    painter.step([canvas])
+    is_xl = painter.family == "Stable Diffusion XL"
+    assert (canvas.cleared is not None) == is_xl  # its scheduler can tell
+
+    canvas.cleared = torch.zeros_like(canvas.latents)
+
+    (image,) = painter.preview(canvas)
+    assert image.getcolors() == [(64, (150, 140, 130) if is_xl else (127, 127, 127))]
 
 
 def test_no_previews_without_a_wish(sd):
