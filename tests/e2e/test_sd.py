@@ -73,7 +73,7 @@ def test_jobs_are_painted_together_and_one_that_is_canceled_leaves(http, start_w
         joined = [threads.submit(paint, seed=5, **SIZE), threads.submit(paint, seed=6, **SIZE)]
         http.delete(f"/jobs/{long}")
         same, other = (answer.result() for answer in joined)
-    assert wait_until(lambda: http.get(f"/jobs/{long}").json()["job_state"] == "canceled", 5, "the cancel")
+    assert wait_until(lambda: http.get(f"/jobs/{long}").json()["job_state"] == "canceled", 15, "the cancel")
     after = paint(seed=5, **SIZE)
     for answer in same, after:
         assert difference(answer["images"][0], before["images"][0]) < NEARLY
