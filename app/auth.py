@@ -30,6 +30,7 @@ PUBLIC = frozenset(
     }
 )
 KEY_PARAMETERS = ("key", "client_session_auth_key")
+LOGGED_CLIENT = "stoker.client"  # in the environ of a request: whose it is, for the access log
 
 blueprint = Blueprint("auth", __name__)
 
@@ -57,6 +58,7 @@ def guard() -> Response | None:
         raise MethodNotAllowed(sorted(methods))
     if request.endpoint not in PUBLIC:
         g.client = authenticate()
+        request.environ[LOGGED_CLIENT] = g.client.id
         if endpoint is not None:
             authorize(g.client, endpoint)
     return None

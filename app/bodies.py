@@ -1,11 +1,14 @@
 """Bodies of requests: raw, or the parts of a multipart/form-data.
 
-A body of some megabytes may be there at once; between its pieces other greenlets have their turn.
+A body of some megabytes may be there at once; between its pieces other greenlets have their turn. One that
+comes too slowly is given up: its client would hold a connection, and what it has sent so far, at will.
 """
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from typing import IO, Any, cast
 
@@ -18,21 +21,50 @@ MULTIPART = "multipart/form-data"
 PIECE = 1 << 20  # bytes; gunicorn copies what it holds for each smaller one
 
 
+PATIENCE = 30.0  # s that a body may take, whatever its size
+SLOWEST = 50_000  # bytes/s on average, for what takes longer
+
+
 class _Stream:
-    """The stream of the current request's body, read with pauses."""
+    """The stream of the current request's body, read with pauses, and as a whole or not at all."""
 
     def __init__(self) -> None:
         self._stream = request.stream
+        self._received = 0
+        self._end = time.monotonic() + PATIENCE
 
     def read(self, size: int = PIECE) -> bytes:
+        """Give the next bytes; none: it has ended.
+
+        Raises:
+            ApiError: it comes too slowly, or ends before the length that its header says.
+        """
         time.sleep(0)
-        return self._stream.read(size)
+        left = self._end + self._received / SLOWEST - time.monotonic()
+        with _in_time(left, ApiError("body_too_slow", f"The body came slower than {SLOWEST} bytes/s")):
+            piece = self._stream.read(size)
+        self._received += len(piece)
+        if not piece and self._received < (request.content_length or 0):
+            raise ApiError("malformed_request", "The body is shorter than its Content-Length")
+        return piece
+
+
+def _in_time(seconds: float, error: ApiError) -> AbstractContextManager[Any]:
+    """Raise `error` in the current greenlet after so many seconds; where requests have threads, never."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("socket"):
+        return nullcontext()
+    from gevent import Timeout
+
+    timeout: AbstractContextManager[Any] = Timeout(max(0.0, seconds), error)
+    return timeout
 
 
 def read_body() -> bytes:
     """Give the current request's body.
 
     Raises:
+        ApiError: it comes too slowly, or not as a whole.
         werkzeug.exceptions.RequestEntityTooLarge: it is larger than the settings allow.
     """
     stream = _Stream()
@@ -55,7 +87,7 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
     browser's form, and left out. Names of files mean nothing.
 
     Raises:
-        ApiError: the body is malformed, or a name is given twice.
+        ApiError: the body is malformed, comes too slowly, or a name is given twice.
         werkzeug.exceptions.RequestEntityTooLarge: it is too large, or has more than `max_parts` parts.
     """
     parser = FormDataParser(

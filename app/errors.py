@@ -33,6 +33,7 @@ STATUS = {
     "job_not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "body_too_slow": 408,
     "job_ended": 409,
     "request_in_progress": 409,
     "lapsed": 410,
@@ -128,7 +129,7 @@ def _lists(errors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def _unavailable(error: StokerError) -> Response:
-    logger.error("%s", error)
+    logger.error("request %s: %s", g.request_id, error)
     part, code = next(names for outage, names in _PARTS.items() if isinstance(error, outage))
     sentence = f"The {part} cannot be reached at the moment; try again"
     return answer(ApiError(code, sentence, retry_after=random.randint(*RETRY_AFTER)))

@@ -18,6 +18,7 @@ from app import endpoints as endpoint_views
 from app.conversion import Converter
 from app.crew import Crew
 from app.fetching import Fetcher
+from app.proxies import TrustedProxies
 from app.queues import Queues
 from app.routing import endpoint_converter
 from app.services import EXTENSION, Services
@@ -112,6 +113,7 @@ def create_app(
     auth.init_auth(app)
     for module in (health, endpoint_views, jobs, status, stream, webhooks):
         app.register_blueprint(module.blueprint)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     return app
 
 

@@ -1,4 +1,4 @@
-"""Headers of every answer: request id, CORS, caching."""
+"""Headers of every answer: request id, caching, and which other sites' pages may read it (CORS)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import uuid
 
 from flask import Flask, Response, g, request
+
+from app.services import services
 
 REQUEST_ID = "X-Request-Id"
 _UNDERSTOOD = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer")
@@ -31,9 +33,29 @@ def _complete(response: Response) -> Response:
     headers[REQUEST_ID] = g.request_id
     headers.setdefault("Cache-Control", "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
-    # Any site may call: a browser sends no cookie with it, and keys are never in cookies.
-    headers["Access-Control-Allow-Origin"] = "*"
-    headers["Access-Control-Expose-Headers"] = ", ".join((*_TELLING, REQUEST_ID))
+    headers.setdefault("Referrer-Policy", "no-referrer")  # a key may stand in the query of a page
+    origins = services().settings.cors_origins
+    if origins:
+        _share(response, origins)
+    return response
+
+
+def _share(response: Response, origins: tuple[str, ...]) -> None:
+    """Let a page of one of `origins` read the answer; `*` stands for all, who then send no cookies.
+
+    The session cookie is all that can be sent along: keys are never in cookies, so no page can use a
+    visitor's key.
+    """
+    headers = response.headers
+    if "*" in origins:
+        headers["Access-Control-Allow-Origin"] = "*"
+    else:
+        response.vary.add("Origin")
+        origin = request.headers.get("Origin")
+        if origin not in origins:
+            return
+        headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Credentials"] = "true"
     if request.method == "OPTIONS":
         if response.status_code == 404 and _PREFLIGHT in request.headers:
             # A browser tells its page nothing of a refusal here: the request itself, which follows, does.
@@ -42,4 +64,5 @@ def _complete(response: Response) -> Response:
         headers["Access-Control-Allow-Methods"] = headers.get("Allow", "")
         headers["Access-Control-Allow-Headers"] = ", ".join((*_UNDERSTOOD, REQUEST_ID))
         headers["Access-Control-Max-Age"] = _PREFLIGHT_LIFETIME
-    return response
+    else:
+        headers["Access-Control-Expose-Headers"] = ", ".join((*_TELLING, REQUEST_ID))

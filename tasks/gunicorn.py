@@ -1,15 +1,17 @@
 """Gunicorn for the API: `gunicorn -c python:tasks.gunicorn 'app:create_app()'`.
 
-Address, port and number of processes come from Stoker's own settings. Behind a proxy on another machine set
-FORWARDED_ALLOW_IPS to its address or network; gunicorn's default trusts the loopback address only.
+Address, port and number of processes come from Stoker's own settings, and so do the proxies that are believed
+(`app/proxies.py`): gunicorn itself believes none.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import resource
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 from gunicorn.glogging import Logger
@@ -32,23 +34,24 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
 
 
 class _AccessLogger(Logger):
-    """Gives only what `access_log_format` names: everything else costs more than the rest of the log.
+    """Writes one JSON object for each request: no query and no Referer, where keys may stand, and no body."""
 
-    Control characters of the path are escaped: a line of the log is one request.
-    """
-
-    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
-        """Give the parts of a line."""
-        return {
-            "h": environ.get("REMOTE_ADDR", "-"),
-            "t": self.now(),
-            "m": environ["REQUEST_METHOD"],
-            "U": environ["PATH_INFO"].encode("unicode_escape").decode(),
-            "H": environ["SERVER_PROTOCOL"],
-            "s": resp.status_code,
-            "b": resp.sent,
-            "L": f"{request_time.total_seconds():.6f}",
+    def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
+        """Write the line of a request."""
+        if not self.access_log_enabled:
+            return
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "address": environ.get("REMOTE_ADDR", ""),
+            "client": environ.get("stoker.client"),
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "status": resp.status_code,
+            "bytes": resp.sent,
+            "seconds": round(request_time.total_seconds(), 6),
+            "request_id": next((value for name, value in resp.headers if name == "X-Request-Id"), None),
         }
+        self.access_log.info(json.dumps(line, separators=(",", ":")))
 
 
 def post_worker_init(worker: Any) -> None:
@@ -71,7 +74,7 @@ _host = f"[{_settings.host}]" if ":" in _settings.host else _settings.host
 bind = [f"{_host}:{_settings.port}"]
 backlog = 4096  # connections that wait to be accepted; the kernel caps it at net.core.somaxconn
 workers = _settings.api_processes
-worker_class = "gevent"
+worker_class = "tasks.apiworker.ApiWorker"
 worker_connections = 20000  # per process
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a slow disk is no dead worker
 
@@ -81,11 +84,12 @@ timeout = 60  # s without a turn of the event loop, then the process is replaced
 graceful_timeout = _settings.max_wait + 60
 keepalive = 6  # s; more than NGINX keeps an idle connection, so that it is never closed under a request
 limit_request_line = 8190  # bytes, gunicorn's highest: inputs may stand in the query; longer ones are POSTed
+limit_request_fields = 100
+limit_request_field_size = 8190  # bytes
 
 loglevel = _settings.log_level
 logger_class = _AccessLogger
 accesslog = "-" if _settings.log_level in ("debug", "info") else None
-# Without query and Referer, where API keys may stand.
-access_log_format = '%(h)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s %(L)ss'
+forwarded_allow_ips = ""
 
 control_socket_disable = True  # it would be one path for all installations of a user

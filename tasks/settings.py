@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +37,8 @@ WEBHOOK_DELAYS = "5:300:1800:7200:18000:36000:36000"  # s; of Standard Webhooks,
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero
 BROKERS = ("amqp://", "amqps://", "redis://", "rediss://", "redis+socket://")
 STORES = ("redis://", "rediss://", "unix://")
+SPACED = ("STOKER_CORS_ORIGINS", "STOKER_TRUSTED_PROXIES")  # lists whose items have colons
+ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
@@ -78,6 +82,8 @@ class Settings:
         outgoing: which servers may be asked on behalf of a client.
         webhooks: whether clients' servers are told of their jobs.
         webhook_delays: seconds between the attempts to tell one.
+        cors_origins: sites whose pages may call from a browser, as https://app.example.org; `*`: all of them.
+        trusted_proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     """
 
     home: Path
@@ -110,6 +116,8 @@ class Settings:
     outgoing: Rules
     webhooks: bool
     webhook_delays: tuple[int, ...]
+    cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
 
     @property
     def redis_socket(self) -> Path:
@@ -165,7 +173,7 @@ class _Reader:
 
     def _as_text(self, path: Path, key: str, value: Any) -> str:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return ":".join(value)
+            return (" " if key in SPACED else ":").join(value)
         if isinstance(value, bool):
             return "true" if value else "false"
         if not isinstance(value, str | int | float):
@@ -225,6 +233,8 @@ class _Reader:
             outgoing=self._outgoing(),
             webhooks=self._choice("STOKER_WEBHOOKS", "true", ("true", "false")) == "true",
             webhook_delays=tuple(self._numbers("STOKER_WEBHOOK_DELAYS", WEBHOOK_DELAYS, 0, 86_400)),
+            cors_origins=self._origins("STOKER_CORS_ORIGINS"),
+            trusted_proxies=self._networks("STOKER_TRUSTED_PROXIES"),
         )
         self._unknown()
         if self.problems:
@@ -305,6 +315,29 @@ class _Reader:
             if word not in known:
                 self.problems.append(f"{name}: {word!r} is none of {', '.join(known)}")
         return words
+
+    def _origins(self, name: str) -> tuple[str, ...]:
+        origins = tuple(self._text(name, "").lower().split())
+        if origins == ("*",):
+            return origins
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                self.problems.append(
+                    f"{name}: {origin!r} is no origin: write scheme, host and port as in "
+                    "https://app.example.org, several with spaces between, or * alone for all"
+                )
+        return origins
+
+    def _networks(self, name: str) -> tuple[str, ...]:
+        networks = tuple(self._text(name, "").split())
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                self.problems.append(
+                    f"{name}: {error}: write addresses or networks as 10.0.0.0/24, with spaces between"
+                )
+        return networks
 
     def _secret(self, name: str) -> str | None:
         self.asked.add(name)

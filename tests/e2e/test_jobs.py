@@ -125,7 +125,7 @@ def test_a_client_that_hangs_up_cancels_its_job_if_it_said_so(
     finally:
         if nginx:
             nginx.close()
-    wait_until(lambda: '" 499 ' in api.log(), 5, "the access log")
+    wait_until(lambda: '"status":499' in api.log(), 5, "the access log")
 
 
 @ON_ONE_BROKER

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,11 @@ def healthz():
 def call():
     names = ("Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Request-Id", "Authorization")
     return {name: request.headers.get(name) for name in names}
+
+
+@app.get("/large/<kind>")
+def large(kind):
+    return Response("0123456789" * int(request.args["tens"]), mimetype=kind.replace("_", "/"))
 
 
 @app.get("/events")
@@ -101,6 +108,29 @@ def test_events_arrive_when_they_are_sent(nginx: Nginx) -> None:
     assert all(gap > 0.15 for gap in gaps), gaps  # the backend sends one each 0.3 s
 
 
+@pytest.mark.parametrize(
+    ("kind", "tens", "accepted", "encoding"),
+    [
+        ("application_json", 200, "gzip, br", "gzip"),
+        ("application_json", 200, "identity", None),
+        ("application_json", 50, "gzip", None),  # too short to gain anything
+        ("image_png", 200, "gzip", None),
+        ("audio_wav", 200, "gzip", None),
+        ("text_event-stream", 200, "gzip", None),
+    ],
+)
+def test_json_above_a_kilobyte_is_compressed_and_nothing_else(
+    nginx: Nginx, kind: str, tens: int, accepted: str, encoding: str | None
+) -> None:
+    connection = nginx.connect()
+    connection.request("GET", f"/large/{kind}?tens={tens}", headers={"Accept-Encoding": accepted})
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert answer.headers["Content-Encoding"] == encoding
+    assert (gzip.decompress(body) if encoding else body) == b"0123456789" * tens
+
+
 def test_upload_of_20_mb_passes(nginx: Nginx) -> None:
     status, body = nginx.ask("POST", "/upload", bytes(20_000_000))
     assert (status, body.strip()) == (200, '{"size":20000000}')
@@ -131,7 +161,7 @@ def test_no_log_holds_the_query(nginx: Nginx, backend: Api) -> None:
     assert nginx.ask("GET", "/call?key=secret-key", Referer="http://x/?key=secret-referer")[0] == 200
     nginx.ask("POST", "/upload?key=secret-upload", None, Content_Length=str(101 * 2**20))
     nginx.ask("GET", "/call?key=secret-long" + "x" * 9000)  # more than gunicorn takes
-    wait_until(lambda: "GET /call" in nginx.log() and "GET /call" in backend.log(), 5, "the access logs")
+    wait_until(lambda: all('"path":"/call"' in each.log() for each in (nginx, backend)), 5, "the access logs")
     for process in (nginx, backend):
         assert "secret" not in process.log()
 
@@ -141,6 +171,17 @@ def test_one_request_is_one_line_of_the_log(nginx: Nginx, backend: Api) -> None:
     wait_until(lambda: "/forged" in backend.log(), 5, "the access log")
     for process in (nginx, backend):
         assert not [line for line in process.log().splitlines() if line.startswith("127.0.0.1 line")]
+
+
+def test_the_access_log_of_nginx_is_json_with_the_fields_of_the_api(nginx: Nginx, backend: Api) -> None:
+    nginx.ask("GET", "/%22quoted%22")
+    wait_until(lambda: "quoted" in nginx.log() and "quoted" in backend.log(), 5, "the access logs")
+    told = {}
+    for process in (nginx, backend):
+        (line,) = [line for line in process.log().splitlines() if "quoted" in line]
+        told[process] = json.loads(line)
+    assert (told[nginx]["path"], told[nginx]["status"]) == ('/"quoted"', 404)
+    assert set(told[nginx]) <= set(told[backend])
 
 
 def test_api_that_is_down_gives_503_in_the_shape_of_the_api(tmp_path: Path) -> None:

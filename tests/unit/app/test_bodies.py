@@ -110,3 +110,16 @@ def test_no_bytes_break_the_api(client: Any, raw: bytes, kind: str) -> None:
     answer = client.post("/echo", data=raw, content_type=kind)
     assert answer.status_code in (400, 401)
     assert answer.json["success"] is False
+
+
+@pytest.mark.parametrize("kind", [FORM, "application/json", "multipart/form-data; boundary=b"])
+def test_a_body_that_breaks_off_submits_nothing(client: Any, workers: Any, kind: str) -> None:
+    answer = client.post(
+        "/echo",
+        input_stream=io.BytesIO(b"text=half"),
+        content_type=kind,
+        headers=AUTH,
+        environ_overrides={"CONTENT_LENGTH": "20", "wsgi.input_terminated": True},  # as gunicorn says
+    )
+    assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
+    assert workers.submitted == []

@@ -117,11 +117,6 @@ def test_a_request_too_many_is_refused_before_its_inputs_are_read(
     assert workers.submitted == []
 
 
-def test_a_browser_may_read_the_headers(make: Any) -> None:
-    exposed = post(make(per_minute=60)).headers["Access-Control-Expose-Headers"]
-    assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= set(exposed.split(", "))
-
-
 def test_only_requests_for_jobs_are_counted(make: Any, rates: FakeRates) -> None:
     client = make(per_minute=60)
     job_id = post(client, wait_for_result=False).json["job_id"]

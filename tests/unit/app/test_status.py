@@ -151,10 +151,7 @@ def test_what_the_client_does_not_accept_is_not_sent(
 def test_head_and_options(ask: Any, job_id: str) -> None:
     for path, methods in ((f"/jobs/{job_id}", "DELETE, GET, HEAD, OPTIONS"), ("/jobs", "GET, HEAD, OPTIONS")):
         allowed = ask(path, method="OPTIONS").headers
-        assert allowed["Allow"] == allowed["Access-Control-Allow-Methods"] == methods
-        assert {"Idempotency-Key", "Prefer", "Last-Event-ID"} <= {
-            name.strip() for name in allowed["Access-Control-Allow-Headers"].split(",")
-        }
+        assert allowed["Allow"] == methods
         refused = ask(path, method="PATCH")
         assert (refused.status_code, refused.headers["Allow"]) == (405, methods)
     stream = ask(f"/jobs/{job_id}/events", method="HEAD")

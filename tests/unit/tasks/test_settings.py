@@ -155,3 +155,34 @@ def test_outgoing_requests_go_to_public_servers_of_the_web_unless_told_otherwise
         "STOKER_OUTGOING_SCHEMES",
         "STOKER_OUTGOING_PORTS",
     ]
+
+
+def test_no_other_site_and_no_proxy_is_trusted_unless_it_is_named(tmp_path):
+    assert (read(tmp_path).cors_origins, read(tmp_path).trusted_proxies) == ((), ())
+    named = {
+        "STOKER_CORS_ORIGINS": "https://App.example.org http://localhost:3000",
+        "STOKER_TRUSTED_PROXIES": "10.0.0.0/8 ::1",
+    }
+    settings = read(tmp_path, named)
+    assert settings.cors_origins == ("https://app.example.org", "http://localhost:3000")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+    assert read(tmp_path, {"STOKER_CORS_ORIGINS": "*"}).cors_origins == ("*",)
+    origins = 'STOKER_CORS_ORIGINS = ["https://a.b", "https://c.d:8443"]'
+    listed = read(tmp_path, toml=f'{origins}\nSTOKER_TRUSTED_PROXIES = ["::1", "fe80::/10"]')
+    assert listed.cors_origins == ("https://a.b", "https://c.d:8443")
+    assert listed.trusted_proxies == ("::1", "fe80::/10")
+
+
+@pytest.mark.parametrize(
+    "origin", ["app.example.org", "https://a.b/", "https://a.b/c", "null", "* https://a.b"]
+)
+def test_what_is_no_origin_is_a_problem(tmp_path, origin):
+    assert all(
+        "STOKER_CORS_ORIGINS" in problem for problem in problems(tmp_path, {"STOKER_CORS_ORIGINS": origin})
+    )
+
+
+@pytest.mark.parametrize("network", ["proxy.example.org", "10.0.0.1/8", "10.0.0", "*"])
+def test_what_is_no_network_is_a_problem(tmp_path, network):
+    (problem,) = problems(tmp_path, {"STOKER_TRUSTED_PROXIES": network})
+    assert problem.startswith("STOKER_TRUSTED_PROXIES")

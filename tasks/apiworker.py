@@ -1,0 +1,85 @@
+"""The gunicorn worker of the API: what it adds is about clients that break the protocol, or read nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn import util
+from gunicorn.http import errors
+from gunicorn.workers.ggevent import GeventWorker
+
+READ_NOTHING = 60_000  # ms; a client that takes in nothing of its answer for so long is gone
+_MALFORMED = (HTTPStatus.BAD_REQUEST, "malformed_request", "This is not a valid HTTP request")
+_ANSWERS = {
+    errors.LimitRequestLine: (
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        "uri_too_long",
+        "Method and URL with query have more than 8190 bytes: send the parameters as the body of a POST",
+    ),
+    errors.LimitRequestHeaders: (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers_too_large",
+        "There are more than 100 headers, or one has more than 8190 bytes",
+    ),
+    errors.UnsupportedTransferCoding: (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "malformed_request",
+        "Transfer-Encoding may be chunked only",
+    ),
+    errors.ExpectationFailed: (
+        HTTPStatus.EXPECTATION_FAILED,
+        "malformed_request",
+        "Expect may be 100-continue only",
+    ),
+}
+
+
+class ApiWorker(GeventWorker):
+    """Answers what is no HTTP in the shape of the API, and logs nothing of it: keys may stand there."""
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection."""
+        # Else a client that keeps its connection open and reads nothing holds its greenlet for ever.
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_NOTHING)
+        super().handle(listener, client, addr)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        """Serve a request."""
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError:
+            self.log.info("a client took in nothing for %d s", READ_NOTHING // 1000)
+            raise StopIteration from None  # closes the connection
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that did not come to the app."""
+        request_id = uuid.uuid4().hex
+        kind = type(exc).__name__
+        if isinstance(exc, errors.ParseException):
+            status, code, sentence = _ANSWERS.get(type(exc), _MALFORMED)
+            self.log.info("request %s from %s: %s", request_id, addr[0] if addr else "", kind)
+        else:
+            status, code = HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error"
+            sentence = f"Internal error; it is in the server's log under request id {request_id}"
+            self.log.error("request %s failed: %s", request_id, kind, exc_info=exc)
+        body = {"success": False, "error": [sentence], "code": code, "request_id": request_id}
+        try:
+            util.write_nonblock(client, answer(status, body))
+        except OSError:
+            pass  # there is nobody to read it
+
+
+def answer(status: HTTPStatus, body: dict[str, Any]) -> bytes:
+    """Give a whole HTTP answer, after which the connection is closed."""
+    text = json.dumps(body, separators=(",", ":"))
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(text)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+        f"X-Request-Id: {body['request_id']}\r\n\r\n"
+    )
+    return (head + text).encode("latin-1")
