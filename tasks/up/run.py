@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,9 +58,10 @@ def up(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, say: 
 
         names = ", ".join(program.name for program in found)
         say(f"Starting {names} (logs in {shown(settings.home / 'log', start)})")
-        return run(
-            found, settings.home, start, _environment(start), lock, lambda: missing(settings), ready, say
-        )
+        with embedded.synced(settings.home / "redis") if settings.embedded else nullcontext():
+            return run(
+                found, settings.home, start, _environment(start), lock, lambda: missing(settings), ready, say
+            )
 
 
 def _prepare(settings: Settings, endpoints: Mapping[str, Endpoint]) -> list[Program]:

@@ -52,6 +52,7 @@ class RedisServer:
             "dir": self._folder,
             "appendonly": "yes",
             "save": "",
+            "appendfsync": "no",  # as tasks/up/embedded.py has it
         }
         command = [
             self._program,

@@ -64,6 +64,12 @@ def test_container_of_the_api_is_more_patient_than_gunicorn(compose: dict[str, A
     assert seconds(compose["services"]["api"]["stop_grace_period"]) > graceful
 
 
+def test_redis_writes_before_it_answers_and_syncs_beside(compose: dict[str, Any]) -> None:
+    command = " ".join(compose["services"]["redis"]["command"])
+    assert "--appendonly yes --appendfsync no " in command
+    assert "while sleep 1; do sync -d /data/appendonlydir/*.aof" in command
+
+
 def test_nginx_closes_idle_connections_before_gunicorn_does() -> None:
     kept = re.search(r"keepalive_timeout (\d+)s", (DOCKER / "nginx.d" / "upstream.conf").read_text())
     held = re.search(r"^keepalive = (\d+) ", GUNICORN.read_text(), re.MULTILINE)
