@@ -16,11 +16,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import httpx
 import pytest
 
 from tasks.store import JobStore
 from tests.bench import bare, painting
 from tests.bench.conversions import Conversion, has_ffmpeg, of_images, of_sounds, repeat
+from tests.bench.crowd import Crowd
 from tests.bench.load import Load
 from tests.bench.media import measured, probe_health, sending
 from tests.bench.prefilled import PROCESS, THREAD, Queue, medians
@@ -32,6 +34,7 @@ from workers.models.sleep import BATCH_TIME, ITEM_TIME
 
 ECHO = [{"text": "hello"}]
 BATCH = 32
+POLLS = 500  # requests of each run of `backlog`: few beside what is queued
 SIMGPU_LIMIT = BATCH / (BATCH_TIME + BATCH * ITEM_TIME)  # items/s
 SIZES = (1, 2, 4, 8, 16, 32)
 TEXTS = 256
@@ -186,6 +189,54 @@ def diffusion(options: Options) -> Found:
     }
 
 
+def crowd(options: Options) -> Found:
+    """Clients that wait for their results at the same moment, all on one API process."""
+    cases: list[Case] = []
+    found: dict[str, Any] = {}
+    for count in options.clients or (10_000,):
+        case = Case(f"{count} clients that wait")
+        for run in range(options.runs):
+            options.say(f"run {run + 1} of {options.runs}: {case.name}")
+            with site() as place:
+                installation = place.install("embedded", "echo_cpu", workers=0)
+                with closing(Crowd(installation.port, KEY, installation.store_url)) as clients:
+                    clients.come(count)
+                    time.sleep(options.seconds)
+                    memory = installation.api_memory()
+                    case.add(*installation.measure(clients.leave))
+            found.setdefault(f"{case.name}: memory of the API, MB", []).append(round(memory))
+        cases.append(case)
+    return cases, found
+
+
+def backlog(options: Options) -> Found:
+    """What a request costs while very many jobs are queued."""
+    (broker, *_) = options.brokers[::-1]
+    asks: list[tuple[Installation, Load, float | None]] = []
+    with site() as place:
+        for queued in options.clients or (1, 1000, 50_000):
+            options.say(f"queueing {queued}")
+            installation = place.install(broker, "echo_cpu", workers=0)
+            job = [{"text": "hello", "wait_for_result": False}]
+            installation.run(Load(0, "/echo", KEY, job, min(64, queued), requests=queued, warm_up=0))
+            newest = httpx.post(
+                f"http://127.0.0.1:{installation.port}/echo",
+                json=job[0],
+                headers={"Authorization": f"Bearer {KEY}"},
+            )
+            poll = [{"job_id": newest.json()["job_id"]}]
+            for what, path, inputs in (("submit", "/echo", job), ("poll", "/echo/progress", poll)):
+                named = replace(installation, label=f"{queued} queued, {what}")
+                asks.append((named, Load(0, path, KEY, inputs, 1, requests=POLLS, warm_up=0.2), None))
+        cases, _ = _take_turns(options, asks)
+    spent = [sum(case.cpu_medians().values()) for case in cases]
+    ratios = {
+        case.name: round(cost / spent[n % 2], 3)
+        for n, (case, cost) in enumerate(zip(cases, spent, strict=True))
+    }
+    return cases, {"cpu_time_against_the_shortest_queue": ratios}
+
+
 def media(options: Options) -> Found:
     """How soon others are answered while clients send images of 12 megapixels."""
     cases = [Case(name) for name in ("/healthz alone", "/healthz meanwhile", "images")]
@@ -282,6 +333,8 @@ BENCHES: dict[str, Callable[[Options], Found]] = {
     "embed": embed,
     "diffusion": diffusion,
     "streams": streams,
+    "crowd": crowd,
+    "backlog": backlog,
     "media": media,
     "images": images,
     "sounds": sounds,

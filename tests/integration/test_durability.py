@@ -51,7 +51,7 @@ def start(folder: Path, env: Mapping[str, str]) -> tuple[Process, redis.Redis]:
     """Start the embedded server as `stoker up` configures it."""
     write_config(folder / "redis.conf", folder / "redis.sock", folder)
     client = redis.Redis(unix_socket_path=str(folder / "redis.sock"))
-    command = [redis_program(), folder / "redis.conf"]
+    command: list[str | Path] = [redis_program(), folder / "redis.conf"]
     server = Process("Redis", command, env, folder / "log", lambda: answers(client), folder)
     server.wait_ready(20)
     return server, client
