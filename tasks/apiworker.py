@@ -48,14 +48,6 @@ class ApiWorker(GeventWorker):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_NOTHING)
         super().handle(listener, client, addr)
 
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
-        """Serve a request."""
-        try:
-            return super().handle_request(listener_name, req, sock, addr)
-        except TimeoutError:
-            self.log.info("a client took in nothing for %d s", READ_NOTHING // 1000)
-            raise StopIteration from None  # closes the connection
-
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that did not come to the app."""
         request_id = uuid.uuid4().hex

@@ -33,8 +33,15 @@ if _soft != resource.RLIM_INFINITY and _soft < _wanted:
     resource.setrlimit(resource.RLIMIT_NOFILE, (_wanted, _hard))
 
 
-class _AccessLogger(Logger):
+class _Logger(Logger):
     """Writes one JSON object for each request: no query and no Referer, where keys may stand, and no body."""
+
+    def exception(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Log the error that is being handled; a client that has vanished is none."""
+        if isinstance(sys.exc_info()[1], TimeoutError) and msg.startswith("Socket error"):
+            self.debug("a client is gone without a word")
+        else:
+            super().exception(msg, *args, **kwargs)
 
     def access(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> None:
         """Write the line of a request."""
@@ -88,7 +95,7 @@ limit_request_fields = 100
 limit_request_field_size = 8190  # bytes
 
 loglevel = _settings.log_level
-logger_class = _AccessLogger
+logger_class = _Logger
 accesslog = "-" if _settings.log_level in ("debug", "info") else None
 forwarded_allow_ips = ""
 
