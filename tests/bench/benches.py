@@ -27,7 +27,7 @@ from tests.bench.load import Load
 from tests.bench.media import measured, probe_health, sending
 from tests.bench.prefilled import PROCESS, THREAD, Queue, medians
 from tests.bench.report import Case
-from tests.bench.stack import KEY, Installation, Site, listens, site
+from tests.bench.stack import KEY, Installation, Site, listens, resident, site
 from tests.bench.streams import Streams
 from tests.services import Process, free_port
 from workers.models.sleep import BATCH_TIME, ITEM_TIME
@@ -202,9 +202,9 @@ def crowd(options: Options) -> Found:
                 with closing(Crowd(installation.port, KEY, installation.store_url)) as clients:
                     clients.come(count)
                     time.sleep(options.seconds)
-                    memory = installation.api_memory()
+                    memory = max(map(resident, installation.parts["API"]()))
                     case.add(*installation.measure(clients.leave))
-            found.setdefault(f"{case.name}: memory of the API, MB", []).append(round(memory))
+            found.setdefault(f"{case.name}: memory of the process, MB", []).append(round(memory))
         cases.append(case)
     return cases, found
 
