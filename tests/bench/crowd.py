@@ -10,6 +10,7 @@ import json
 import select
 import socket
 import time
+from typing import Any
 
 import redis
 
@@ -41,7 +42,7 @@ class Crowd:
         self._request = f"POST /echo HTTP/1.1\r\n{head}\r\n\r\n".encode() + body
         self._port = port
         self._store = JobStore.from_url(store_url)
-        self._redis = redis.Redis.from_url(store_url, decode_responses=True)
+        self._redis: Any = redis.Redis.from_url(store_url, decode_responses=True)
         self._sockets: dict[int, socket.socket] = {}
         self._received: dict[int, bytes] = {}
         self._poll = select.epoll()
@@ -65,7 +66,7 @@ class Crowd:
 
     def leave(self) -> Measured:
         """End all jobs; gives what the clients saw."""
-        jobs: list[str] = self._redis.zrange(waiting_key(QUEUE), 0, -1)
+        jobs = [str(job_id) for job_id in self._redis.zrange(waiting_key(QUEUE), 0, -1)]
         began, cpu = time.monotonic(), time.process_time()
         for start in range(0, len(jobs), AT_ONCE):
             while (left := began + start / ENDING - time.monotonic()) > 0:
