@@ -13,7 +13,8 @@ from schemas.media.errors import MediaError
 from schemas.media.kinds import RULES, Rules, fitted
 from schemas.media.limits import MediaLimits
 from schemas.media.source import Reader, Source
-from schemas.mediafields import sentences
+from schemas.media.words import in_words
+from schemas.mediafields import file_schema, sentences
 from schemas.tables import Table
 from schemas.values import shown, type_name
 
@@ -69,6 +70,32 @@ class ChatContext(Json):
                 if isinstance(item[kind], str):
                     item[kind] = read(item[kind], self.media[kind].limits.max_bytes)
         return _Conversation(messages)
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        kinds = {TEXT: {"type": "string"}, **{kind: file_schema(kind) for kind in self.media}}
+        items = [
+            {"type": "object", "required": [kind], "properties": {kind: value}}
+            for kind, value in kinds.items()
+        ]
+        item = items[0] if len(items) == 1 else {"oneOf": items}
+        content = {"anyOf": [{"type": "string"}, {"type": "array", "items": item}]}
+        role = {"type": "string", "enum": list(ROLES)}
+        message = {
+            "type": "object",
+            "required": ["role", "content"],
+            "properties": {"role": role, "content": content},
+        }
+        return {"type": "array", "items": message}
+
+    def limits(self) -> list[str]:
+        """See `Parameter.limits`."""
+        files = [f"at most {self.max_items} files"] if self.media else []
+        return [
+            *super().limits(),
+            *files,
+            *(f"{kind}: {rule}" for kind, rules in self.media.items() for rule in in_words(rules)),
+        ]
 
     def convert(self, value: Any) -> list[Any]:
         """Check the messages and convert the files in them; see `Parameter.convert`."""

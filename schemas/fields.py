@@ -27,6 +27,7 @@ WORDS = {
     "off": False,
 }
 """How true and false are written in a query, and in a body where `auto_convert` is set."""
+JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 class Text(Parameter):
@@ -42,6 +43,11 @@ class Text(Parameter):
     def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read the keys of this type."""
         return {"max_length": table.integer("max_length", at_least=0)}
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        limit = {} if self.max_length is None else {"maxLength": self.max_length}
+        return {"type": "string", **limit}
 
     def convert(self, value: Any) -> str:
         """Check one value; see `Parameter.convert`."""
@@ -69,6 +75,10 @@ class Boolean(Parameter):
     """True or false; words and 0 or 1 only from a query or with `auto_convert`."""
 
     wanted = "bool"
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        return {"type": "boolean"}
 
     def convert(self, value: Any) -> bool:
         """Check one value; see `Parameter.convert`."""
@@ -113,6 +123,11 @@ class Selection(Parameter):
             table.report("supported", "may hold only strings, numbers and bools")
         return {"supported": supported}
 
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        kinds = {JSON_TYPES[type(value)] for value in self.supported}
+        return {**({"type": kinds.pop()} if len(kinds) == 1 else {}), "enum": list(self.supported)}
+
     def convert(self, value: Any) -> Any:
         """Check one value; see `Parameter.convert`."""
         if isinstance(value, (str, int, float)):
@@ -133,6 +148,14 @@ class Json(Parameter):
     """Any JSON value, as it is or as a string that holds JSON; an empty string is null."""
 
     wanted = "json"
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        return {"type": ["object", "array", "number", "boolean"]}
+
+    def limits(self) -> list[str]:
+        """See `Parameter.limits`."""
+        return ["also as a string that holds it as JSON"]
 
     def convert(self, value: Any) -> Any:
         """Check one value; see `Parameter.convert`."""

@@ -72,8 +72,7 @@ def _read_parameter(name: str, table: Table, limits: MediaLimits) -> ParameterPa
         return None
     rules = kind.rules(table, limits)
     required, auto_convert = table.flag("required"), table.flag("auto_convert")
-    table.text("title")
-    table.text("description")
+    words = {key: table.text(key) for key in ("title", "description")}
     default = table.take("default")
     table.finish(PARAMETER_KEYS, f'does not apply to type "{type_word}"')
     if table.has_failed():
@@ -87,7 +86,7 @@ def _read_parameter(name: str, table: Table, limits: MediaLimits) -> ParameterPa
         except ValidationError as error:
             table.report("default", " ".join(map(str, error.messages)))
             return None
-    common = {"required": required, "default": default, "auto_convert": auto_convert}
+    common = {"required": required, "default": default, "auto_convert": auto_convert, "words": words}
     return ParameterPair(kind(name, **rules, **common), kind(name, **rules, **common, from_query=True))
 
 
@@ -108,8 +107,10 @@ class InputSchema:
             pairs: name of a parameter -> its fields.
 
         Attributes:
+            pairs: the same.
             reads_media: whether inputs may hold files, so that `load` may take seconds.
         """
+        self.pairs = pairs
         self._parameters = {name: pair.body for name, pair in pairs.items()}
         self._texts, self._chats = (
             frozenset(name for name, pair in pairs.items() if isinstance(pair.body, kind))

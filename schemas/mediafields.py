@@ -10,6 +10,7 @@ from schemas.media.errors import MediaError
 from schemas.media.kinds import RULES, Rules, fitted
 from schemas.media.limits import MediaLimits
 from schemas.media.source import Reader, Source
+from schemas.media.words import in_words
 from schemas.parameter import Parameter
 from schemas.tables import Table
 
@@ -32,6 +33,18 @@ class Media(Parameter):
     def with_files(self, value: Any, read: Reader) -> Any:
         """Put files in the place of what refers to them; see `Parameter.with_files`."""
         return read(value, self.media.limits.max_bytes) if isinstance(value, str) else value
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        return file_schema(self.kind)
+
+    def part_schema(self) -> dict[str, Any]:
+        """See `Parameter.part_schema`."""
+        return {"type": "string", "format": "binary"}
+
+    def limits(self) -> list[str]:
+        """See `Parameter.limits`."""
+        return in_words(self.media)
 
     def convert(self, value: Any) -> Any:
         """Check one value and convert it; see `Parameter.convert`."""
@@ -57,6 +70,17 @@ class MediaList(Media):
         if len(values) > self.media.limits.max_items:
             return value
         return [super(MediaList, self).with_files(item, read) for item in values]
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`; in a query there can be one file only."""
+        return super().json_schema() if self.from_query else self._list_of(super().json_schema())
+
+    def part_schema(self) -> dict[str, Any]:
+        """See `Parameter.part_schema`."""
+        return self._list_of(super().part_schema())
+
+    def _list_of(self, items: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "array", "items": items, "maxItems": self.media.limits.max_items}
 
     def convert(self, value: Any) -> list[str]:
         """Check and convert all files; see `Parameter.convert`."""
@@ -124,3 +148,8 @@ class VideoList(MediaList):
 def sentences(name: str, error: MediaError) -> list[str]:
     """Give what is wrong with a file in sentences that name the parameter."""
     return [f"Parameter {name}: {problem}!" for problem in error.problems]
+
+
+def file_schema(kind: str) -> dict[str, Any]:
+    """Give the JSON Schema of a file in a JSON body: a data URL, or plain base64."""
+    return {"type": "string", "format": kind}

@@ -20,6 +20,9 @@ class Number(Parameter):
 
     smallest: ClassVar[float]
     largest: ClassVar[float]
+    json_type: ClassVar[str]
+    unstated: ClassVar[tuple[float, ...]] = ()
+    """Limits that go without saying."""
 
     def __init__(
         self,
@@ -39,6 +42,12 @@ class Number(Parameter):
     def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read the keys of this type."""
         return cls.read_limits(table)
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Parameter.json_schema`."""
+        limits = {"minimum": self.minimum, "maximum": self.maximum, "multipleOf": self.align}
+        stated = {key: value for key, value in limits.items() if value not in (None, *self.unstated)}
+        return {"type": self.json_type, **stated}
 
     @classmethod
     def read_limits(cls, table: Table) -> dict[str, float | None]:
@@ -139,6 +148,7 @@ class Integer(Number):
     wanted = "integer"
     smallest = SMALLEST_INTEGER
     largest = LARGEST_INTEGER
+    json_type = "integer"
 
     @classmethod
     def _read_limit(cls, table: Table, key: str, *aliases: str) -> float | None:
@@ -169,6 +179,8 @@ class Float(Number):
     wanted = "float"
     smallest = -sys.float_info.max
     largest = sys.float_info.max
+    json_type = "number"
+    unstated = (smallest, largest)
 
     @classmethod
     def _read_limit(cls, table: Table, key: str, *aliases: str) -> float | None:

@@ -19,11 +19,21 @@ from schemas.values import NotJson, as_json, shown, type_name
 
 RESERVED_OUTPUTS = frozenset({"success", "job_id", "ep_version"})
 """Names with a meaning of their own in an answer."""
+JSON_TYPES = {
+    **dict.fromkeys(("string", "str", "text_context"), "string"),
+    **dict.fromkeys(("integer", "int"), "integer"),
+    **dict.fromkeys(("bool", "boolean"), "boolean"),
+    "float": "number",
+}
+"""Types of outputs in JSON; the others may be anything."""
 NO_NAMES: frozenset[str] = frozenset()
 
 
 class Output(fields.Field[Any]):
-    """One output: whatever JSON can carry. The declared type only describes it to clients."""
+    """One output: whatever JSON can carry. The declared type only describes it to clients.
+
+    Its `metadata` is what the endpoint file says of it to people: `type`, `title`, `description`.
+    """
 
     @classmethod
     def read(cls, table: Table) -> dict[str, Any]:
@@ -37,6 +47,11 @@ class Output(fields.Field[Any]):
             raise OutputError(str(self.data_key), str(error)) from None
         except MediaError as error:
             raise OutputError(str(self.data_key), str(error)) from error
+
+    def json_schema(self) -> dict[str, Any]:
+        """Give what it is as a JSON Schema (2020-12), without its name and description."""
+        kind = JSON_TYPES.get(self.metadata["type"])
+        return {} if kind is None else {"type": kind}
 
     def encode(self, value: Any) -> Any:
         """Give a value that is ready for JSON.
@@ -62,6 +77,10 @@ class MediaOutput(Output):
         """Read the keys of this type."""
         return {"form": FORMS[cls.kind].read(table)}
 
+    def json_schema(self) -> dict[str, Any]:
+        """See `Output.json_schema`; null, where the model gives none or the file is forgotten."""
+        return {"type": ["string", "null"], "format": self.kind}
+
     def encode(self, value: Any) -> Any:
         """Write the file; see `Output.encode`."""
         if value is None or isinstance(value, str):
@@ -74,6 +93,10 @@ class MediaListOutput(MediaOutput):
     """A list of such."""
 
     stacked: ClassVar[int] = -1  # axes of an array that holds all of them
+
+    def json_schema(self) -> dict[str, Any]:
+        """See `Output.json_schema`."""
+        return {"type": ["array", "null"], "items": super().json_schema()}
 
     def encode(self, value: Any) -> Any:
         """Write the files; see `Output.encode`."""
@@ -171,6 +194,7 @@ def _read_output(name: str, table: Table) -> Output:
         )
         kind = Output
     own = kind.read(table)
+    words = {"type": word, "title": table.text("title"), "description": table.text("description")}
     # The other keys describe the output to clients.
     table.ignore(*sorted(PARAMETER_KEYS))
     table.finish()
@@ -179,4 +203,4 @@ def _read_output(name: str, table: Table) -> Output:
             as_json(value)
         except NotJson as error:
             table.report(key, str(error))
-    return kind(data_key=name, attribute=name, **own)
+    return kind(data_key=name, attribute=name, metadata=words, **own)

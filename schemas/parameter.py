@@ -6,6 +6,7 @@ A new type is a subclass and an entry in `schemas.types.TYPES`.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 from marshmallow import ValidationError, fields, missing
@@ -34,6 +35,7 @@ class Parameter(fields.Field[Any]):
         default: Any = missing,
         auto_convert: bool = False,
         from_query: bool = False,
+        words: Mapping[str, str | None] | None = None,
     ) -> None:
         """Make the field.
 
@@ -43,6 +45,7 @@ class Parameter(fields.Field[Any]):
             default: what an absent parameter becomes; `missing`: it stays absent.
             auto_convert: whether values that break the rules are bent to fit, where that is sane.
             from_query: whether values are text (from a URL's query) to be read by type.
+            words: what the endpoint file says of it to people: `title`, `description`.
         """
         plain = default is missing or not isinstance(default, (list, dict))
         super().__init__(
@@ -51,6 +54,7 @@ class Parameter(fields.Field[Any]):
             data_key=name,
             attribute=name,
             error_messages={"required": f"Missing required argument: {name}"},
+            metadata=words,
         )
         self.title = name
         self.default = default
@@ -61,6 +65,21 @@ class Parameter(fields.Field[Any]):
     def rules(cls, table: Table, limits: MediaLimits) -> dict[str, Any]:
         """Read this type's own keys; gives keyword arguments of the constructor."""
         return {}
+
+    def json_schema(self) -> dict[str, Any]:
+        """Give what it takes as a JSON Schema (2020-12), without its name, default and description.
+
+        What the schema allows, `convert` takes. With `auto_convert` it takes more.
+        """
+        raise NotImplementedError
+
+    def part_schema(self) -> dict[str, Any]:
+        """Give the same for a part of a `multipart/form-data`."""
+        return self.json_schema()
+
+    def limits(self) -> list[str]:
+        """Give the rules that a JSON Schema cannot say, in words."""
+        return []
 
     def convert(self, value: Any) -> Any:
         """Check one value and give what the model gets.
