@@ -1,0 +1,169 @@
+"""What is said of each route that does not belong to one endpoint: a line for each, by its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from app.accept import EVENTS
+from app.openapi.operation import Answer, Input, Key, Operation, ref, said
+from app.openapi.shapes import TEXT
+from app.status import DEFAULT_LIMIT, LARGEST_LIMIT
+from tasks.jobs import JobState
+
+JOBS, KEYS, SERVER = "Jobs", "Keys", "Server"
+TAGS = {
+    JOBS: "Jobs belong to the key that submitted them; to every other key they do not exist.",
+    KEYS: "Credentials: API keys, and session tokens that stand for them.",
+    SERVER: "What the server offers, and how it is.",
+}
+UNDESCRIBED = frozenset({"/static/<path:filename>"})
+"""Rules that are no part of the API."""
+
+JOB_ID = Input(name="job_id", schema=TEXT, description="Id of the job.", required=True)
+ENDPOINT = Input(name="endpoint", schema=TEXT, description="Name of the endpoint.", required=True)
+HTML = "text/html"
+
+_FOLLOW = """Server-sent events, as browsers' `EventSource` reads them: `queued` whenever the place in the
+queue has changed, `progress` when the job starts and whenever its model reports, and one `completed` for
+whatever outcome; then the stream ends. `data` is a `Job`, the body of `GET /jobs/{job_id}`. After 15 s
+without an event comes a comment."""
+_FOLLOW_PLAINLY = """As `GET /jobs/{job_id}/events`, by events without a name, with the fields of the
+progress side by side."""
+_CANCEL = """A job that waits ends at once. A running one is stopped at its model's next report, or a few
+seconds later together with its model host."""
+_WAIT = """With `Prefer: wait=<seconds>` the answer is held back until the job has ended, or so long."""
+_STREAM = Answer(description="The events.", schema=TEXT, media_type=EVENTS)
+_SEEN = Answer(description="The client has seen the last event: there is nothing more to come.")
+_NOT_MODIFIED = Answer(description="The client's copy is still right.", headers=("ETag",))
+
+_DESCRIBE = Operation(
+    id="describe_endpoint",
+    tag=SERVER,
+    summary="Describe an endpoint: limits, workers, parameters",
+    key=Key.IGNORED,
+    variables=(ENDPOINT,),
+    answers={200: Answer(description="The endpoint.", schema=ref("EndpointDetails"))},
+    codes=("store_unavailable",),
+)
+
+OPERATIONS: Mapping[str, Operation] = {
+    "GET /jobs": Operation(
+        id="list_jobs",
+        tag=JOBS,
+        summary="List the jobs of the key, newest first",
+        description="A page may hold fewer jobs than `limit` and still have a next one.",
+        inputs=(
+            Input(
+                name="limit",
+                schema={"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
+                description="Jobs on a page.",
+            ),
+            Input(name="cursor", schema=TEXT, description="The `next` of the page before."),
+            Input(
+                name="state",
+                schema={"type": "string", "enum": [state.value for state in JobState]},
+                description="Only jobs in this state.",
+            ),
+            Input(name="endpoint", schema=TEXT, description="Only jobs of this endpoint."),
+        ),
+        closed=True,
+        answers={200: Answer(description="A page of jobs.", schema=ref("JobList"))},
+        codes=("invalid_input", "not_acceptable", "store_unavailable"),
+    ),
+    "GET /jobs/<job_id>": Operation(
+        id="get_job",
+        tag=JOBS,
+        summary="Tell how a job stands, or how it ended",
+        description=_WAIT,
+        variables=(JOB_ID,),
+        headers=("Prefer",),
+        answers={200: Answer(description="The job.", schema=ref("Job"), headers=("Preference-Applied",))},
+        codes=("job_not_found", "not_acceptable", "store_unavailable"),
+    ),
+    "DELETE /jobs/<job_id>": Operation(
+        id="cancel_job",
+        tag=JOBS,
+        summary="Cancel a job",
+        description=_CANCEL,
+        variables=(JOB_ID,),
+        answers={
+            200: Answer(description="It is canceled, now or before.", schema=ref("Job")),
+            202: Answer(description="A worker holds it and will stop it.", schema=ref("Job")),
+        },
+        codes=("job_not_found", "job_ended", "not_acceptable", "store_unavailable"),
+    ),
+    "GET /jobs/<job_id>/events": Operation(
+        id="follow_job",
+        tag=JOBS,
+        summary="Follow a job by server-sent events",
+        description=_FOLLOW,
+        variables=(JOB_ID,),
+        headers=("Last-Event-ID",),
+        answers={200: _STREAM, 204: _SEEN},
+        codes=("job_not_found", "not_acceptable", "store_unavailable"),
+    ),
+    "GET POST /stream_progress": Operation(
+        id="stream_progress",
+        tag=JOBS,
+        summary="Follow a job by AIME's words",
+        description=_FOLLOW_PLAINLY,
+        inputs=(JOB_ID,),
+        headers=("Last-Event-ID",),
+        answers={200: _STREAM, 204: _SEEN},
+        codes=("job_id_missing", "job_not_found", "store_unavailable"),
+    ),
+    "GET POST /api/validate_key": Operation(
+        id="validate_key",
+        tag=KEYS,
+        summary="Tell whether a credential is valid",
+        description="A question: no is an answer, not an error.",
+        key=Key.OPTIONAL,
+        answers={200: Answer(description="Yes or no.", schema=ref("KeyValidity"))},
+    ),
+    "GET POST /api/endpoints": Operation(
+        id="list_endpoints",
+        tag=SERVER,
+        summary="Name all endpoints or, with a key, those that it opens",
+        key=Key.OPTIONAL,
+        answers={200: Answer(description="The names.", schema=ref("EndpointList"))},
+        codes=("key_not_valid",),
+    ),
+    "GET POST /api/endpoints/<endpoint:endpoint>": _DESCRIBE,
+    "GET POST /api/<endpoint:endpoint>": replace(_DESCRIBE, id="describe_endpoint_by_its_other_path"),
+    "GET /healthz": Operation(
+        id="healthz",
+        tag=SERVER,
+        summary="Tell that this process lives",
+        key=Key.IGNORED,
+        answers={200: Answer(description="It lives.", schema=ref("Health"))},
+    ),
+    "GET /readyz": Operation(
+        id="readyz",
+        tag=SERVER,
+        summary="Tell whether jobs can be done now",
+        description="Store and broker answer, and every queue with a model has a worker.",
+        key=Key.IGNORED,
+        answers={200: Answer(description="They can.", schema=ref("Readiness"))},
+        codes=("not_ready",),
+    ),
+    "GET /openapi.json": Operation(
+        id="openapi",
+        tag=SERVER,
+        summary="This document",
+        key=Key.IGNORED,
+        headers=("If-None-Match",),
+        answers={
+            200: Answer(description="OpenAPI 3.1.", schema={"type": "object"}, headers=("ETag",)),
+            304: _NOT_MODIFIED,
+        },
+    ),
+    "GET /docs": Operation(
+        id="docs",
+        tag=SERVER,
+        summary="The same for people",
+        key=Key.IGNORED,
+        answers={200: Answer(description="A page.", schema=said(TEXT, "HTML"), media_type=HTML)},
+    ),
+}
+"""Methods and rule -> operation. Every rule of the app stands here or in `app.openapi.endpoints`."""
