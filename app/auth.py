@@ -27,6 +27,9 @@ PUBLIC = frozenset(
         "endpoints.describe",
         "auth.validate_key",
         "auth.login",
+        "pages.openapi",
+        "pages.docs",
+        "static",
     }
 )
 KEY_PARAMETERS = ("key", "client_session_auth_key")

@@ -13,7 +13,7 @@ from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 
-from app import auth, errors, headers, health, jobs, limits, status, stream, webhooks
+from app import auth, errors, headers, health, jobs, limits, pages, status, stream, webhooks
 from app import endpoints as endpoint_views
 from app.conversion import Converter
 from app.crew import Crew
@@ -85,7 +85,7 @@ def create_app(
     keys = KeyCache(KeyStore(database))
     celery = celery or create_celery(settings, found)
 
-    app = Flask(__name__.partition(".")[0], static_folder=None)
+    app = Flask(__name__.partition(".")[0], static_folder="static")
     app.extensions[EXTENSION] = Services(
         settings=settings,
         endpoints=found,
@@ -104,6 +104,7 @@ def create_app(
         usage=UsageWriter(UsageQueue(store), Ledger(database), settings.usage_days),
         fetcher=Fetcher(settings.outgoing, settings.max_body_size),
         outbox=Outbox(store),
+        openapi=pages.openapi_json(found),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)
@@ -111,7 +112,7 @@ def create_app(
     headers.init_headers(app)
     limits.init_limits(app)
     auth.init_auth(app)
-    for module in (health, endpoint_views, jobs, status, stream, webhooks):
+    for module in (health, endpoint_views, jobs, status, stream, pages, webhooks):
         app.register_blueprint(module.blueprint)
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     return app

@@ -50,6 +50,7 @@ class Services:
         usage: brings what clients have used to the database.
         fetcher: fetches files that requests name by URL.
         outbox: what clients' servers are told of their jobs.
+        openapi: the description of the API, as JSON.
     """
 
     settings: Settings
@@ -69,6 +70,7 @@ class Services:
     usage: UsageWriter
     fetcher: Fetcher
     outbox: Outbox
+    openapi: bytes
 
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from app.accept import EVENTS
-from app.openapi.operation import Answer, Input, Key, Operation, ref, said
+from app.openapi.operation import Answer, Input, Key, Operation, ref
 from app.openapi.shapes import TEXT
 from app.status import DEFAULT_LIMIT, LARGEST_LIMIT
 from tasks.jobs import JobState
@@ -163,7 +163,11 @@ OPERATIONS: Mapping[str, Operation] = {
         tag=SERVER,
         summary="The same for people",
         key=Key.IGNORED,
-        answers={200: Answer(description="A page.", schema=said(TEXT, "HTML"), media_type=HTML)},
+        headers=("If-None-Match",),
+        answers={
+            200: Answer(description="A page.", schema=TEXT, media_type=HTML, headers=("ETag",)),
+            304: _NOT_MODIFIED,
+        },
     ),
 }
 """Methods and rule -> operation. Every rule of the app stands here or in `app.openapi.endpoints`."""
