@@ -15,6 +15,7 @@ def test_every_route_that_is_not_public_asks_for_a_key(app: Flask, client: Any, 
     seen = set()
     for rule in app.url_map.iter_rules():
         path = rule.rule.replace("<endpoint:endpoint>", "echo").replace("<job_id>", "1")
+        path = path.replace("<path:filename>", "nothing.css")
         assert "<" not in path, f"give {rule.rule} a value in this test"
         for method in METHODS:
             status = client.open(path, method=method).status_code
