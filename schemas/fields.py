@@ -151,7 +151,12 @@ class Json(Parameter):
 
     def json_schema(self) -> dict[str, Any]:
         """See `Parameter.json_schema`."""
-        return {"type": ["object", "array", "number", "boolean"]}
+        return {"type": ["object", "array", "number", "boolean"], "items": {}}
+
+    def part_schema(self) -> dict[str, Any]:
+        """See `Parameter.part_schema`; a list would stand for several parts."""
+        text = {"type": "string", "format": self.wanted}
+        return {**text, "contentMediaType": "application/json", "contentSchema": self.json_schema()}
 
     def limits(self) -> list[str]:
         """See `Parameter.limits`."""

@@ -12,7 +12,7 @@ from tasks.scripts import LIST
 from tasks.store import JobStore
 
 LOOKED_AT = 1000  # records for one page: a filter that few jobs pass gives short pages, not slow ones
-CURSOR = re.compile(r"[0-9.e+]{1,32}_[A-Za-z0-9-]{1,64}")
+CURSOR = re.compile(r"[0-9]{1,17}(?:\.[0-9]{1,17})?(?:e\+[0-9]{1,2})?_[A-Za-z0-9-]{1,64}")  # score, id
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def request_body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, 
         "content": {
             JSON: {"schema": whole, **example},
             MULTIPART: _form(operation, {item.name: item.as_part for item in operation.inputs}),
-            FORM: _form(operation, {item.name: item.as_text for item in operation.inputs}),
+            FORM: _form(operation, {item.name: _as_field(item) for item in operation.inputs}),
         },
     }
 
@@ -51,18 +51,23 @@ def request_body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, 
 def _form(operation: Operation, values: Mapping[str, Schema]) -> dict[str, Any]:
     kinds = {item.name: _content_type(item, values[item.name]) for item in operation.inputs}
     encoding = {name: {"contentType": kind} for name, kind in kinds.items() if kind}
-    return {"schema": _object(operation, values), **({"encoding": encoding} if encoding else {})}
+    schema = {"additionalProperties": {"type": "string"}} | _object(operation, values)
+    return {"schema": schema, **({"encoding": encoding} if encoding else {})}
+
+
+def _as_field(item: Input) -> Schema:
+    return item.as_text if _is_simple(item.as_text) else item.as_part
 
 
 def _content_type(item: Input, schema: Schema) -> str | None:
     if schema.get("items", schema).get("format") == "binary":
         return _FILES[item.schema.get("items", item.schema)["format"]]
-    return None if _is_simple(schema) else JSON
+    return schema.get("contentMediaType")
 
 
 def _is_simple(schema: Schema) -> bool:
-    """Tell whether a value is written into a query or form as it is, and not as JSON."""
-    return schema.get("type") in _SIMPLE or "enum" in schema
+    """Tell whether a value is written into a query as it is, and not as JSON."""
+    return schema.get("type") in _SIMPLE or "enum" in schema or "$ref" in schema
 
 
 def _object(operation: Operation, values: Mapping[str, Schema]) -> Schema:

@@ -11,7 +11,7 @@ from app.openapi.bodies import parameter, request_body
 from app.openapi.endpoints import endpoint_operations, endpoint_schemas
 from app.openapi.errors import by_status, error_response, error_schemas
 from app.openapi.operation import Answer, Key, Operation
-from app.openapi.routes import OPERATIONS, TAGS
+from app.openapi.routes import ENDPOINT_NAME, OPERATIONS, TAGS
 from app.openapi.shapes import HEADERS, REQUEST_HEADERS, SCHEMAS, SECURITY
 from schemas import Endpoint
 
@@ -31,6 +31,11 @@ _KEY_CODES: Mapping[Key, tuple[str, ...]] = {
     Key.OPTIONAL: ("database_unavailable", "malformed_request"),
     Key.IGNORED: (),
 }
+_TOO_LONG = "414.url"
+_URL_TOO_LONG = {
+    "description": "URL and method have more than 8190 bytes: send a POST. The web server says so, in HTML.",
+    "content": {"text/html": {"schema": {"type": "string"}}},
+}
 _JOB_ID = {"job_id": "$response.body#/job_id"}
 _LINKS = {
     name: {"operationId": name, "parameters": _JOB_ID} for name in ("get_job", "cancel_job", "follow_job")
@@ -48,6 +53,8 @@ def build(endpoints: Mapping[str, Endpoint], version: str) -> dict[str, Any]:
         An OpenAPI 3.1 document, ready for JSON.
     """
     draft = _Draft()
+    names = {"enum": list(endpoints)} if endpoints else {}
+    draft.schemas[ENDPOINT_NAME] = {"type": "string", **names, "description": "Name of an endpoint."}
     for endpoint in endpoints.values():
         draft.schemas |= endpoint_schemas(endpoint)
         for route, operation in endpoint_operations(endpoint).items():
@@ -65,7 +72,7 @@ def build(endpoints: Mapping[str, Endpoint], version: str) -> dict[str, Any]:
         "paths": draft.paths,
         "components": {
             "schemas": draft.schemas,
-            "responses": draft.errors,
+            "responses": {**draft.errors, _TOO_LONG: _URL_TOO_LONG},
             "headers": {name: _header(name) for name in HEADERS},
             "parameters": {name: _request_header(name) for name in REQUEST_HEADERS},
             "securitySchemes": SECURITY,
@@ -122,6 +129,8 @@ class _Draft:
             name = f"{status}.{'.'.join(those)}"
             self.errors[name] = _with_headers(error_response(status, those))
             found[status] = {"$ref": f"#/components/responses/{name}"}
+        if operation.variables or (operation.inputs and not has_body):
+            found[414] = {"$ref": f"#/components/responses/{_TOO_LONG}"}
         return {str(status): response for status, response in sorted(found.items())}
 
 

@@ -9,6 +9,7 @@ from app.accept import EVENTS
 from app.openapi.operation import Answer, Input, Key, Operation, ref
 from app.openapi.shapes import TEXT
 from app.status import DEFAULT_LIMIT, LARGEST_LIMIT
+from tasks.history import CURSOR
 from tasks.jobs import JobState
 
 JOBS, KEYS, SERVER = "Jobs", "Keys", "Server"
@@ -20,8 +21,12 @@ TAGS = {
 UNDESCRIBED = frozenset({"/static/<path:filename>"})
 """Rules that are no part of the API."""
 
-JOB_ID = Input(name="job_id", schema=TEXT, description="Id of the job.", required=True)
-ENDPOINT = Input(name="endpoint", schema=TEXT, description="Name of the endpoint.", required=True)
+JOB_ID = Input(
+    name="job_id", schema={"type": "string", "minLength": 1}, description="Id of the job.", required=True
+)
+ENDPOINT_NAME = "EndpointName"
+"""Name of the schema of the names of endpoints; they differ from installation to installation."""
+ENDPOINT = Input(name="endpoint", schema=ref(ENDPOINT_NAME), required=True)
 HTML = "text/html"
 
 _FOLLOW = """Server-sent events, as browsers' `EventSource` reads them: `queued` whenever the place in the
@@ -33,7 +38,7 @@ progress side by side."""
 _CANCEL = """A job that waits ends at once. A running one is stopped at its model's next report, or a few
 seconds later together with its model host."""
 _WAIT = """With `Prefer: wait=<seconds>` the answer is held back until the job has ended, or so long."""
-_STREAM = Answer(description="The events.", schema=TEXT, media_type=EVENTS)
+_STREAM = Answer(description="The events, one after another.", schema=ref("Event"), media_type=EVENTS)
 _SEEN = Answer(description="The client has seen the last event: there is nothing more to come.")
 _NOT_MODIFIED = Answer(description="The client's copy is still right.", headers=("ETag",))
 
@@ -59,13 +64,17 @@ OPERATIONS: Mapping[str, Operation] = {
                 schema={"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
                 description="Jobs on a page.",
             ),
-            Input(name="cursor", schema=TEXT, description="The `next` of the page before."),
+            Input(
+                name="cursor",
+                schema={"type": "string", "pattern": f"^{CURSOR.pattern}$"},
+                description="The `next` of the page before.",
+            ),
             Input(
                 name="state",
                 schema={"type": "string", "enum": [state.value for state in JobState]},
                 description="Only jobs in this state.",
             ),
-            Input(name="endpoint", schema=TEXT, description="Only jobs of this endpoint."),
+            Input(name="endpoint", schema=ref(ENDPOINT_NAME), description="Only jobs of this endpoint."),
         ),
         closed=True,
         answers={200: Answer(description="A page of jobs.", schema=ref("JobList"))},
@@ -110,7 +119,7 @@ OPERATIONS: Mapping[str, Operation] = {
         description=_FOLLOW_PLAINLY,
         inputs=(JOB_ID,),
         headers=("Last-Event-ID",),
-        answers={200: _STREAM, 204: _SEEN},
+        answers={200: replace(_STREAM, schema=ref("Message")), 204: _SEEN},
         codes=("job_id_missing", "job_not_found", "store_unavailable"),
     ),
     "GET POST /api/validate_key": Operation(

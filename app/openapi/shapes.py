@@ -149,6 +149,23 @@ SCHEMAS: dict[str, Schema] = {
         ),
         "How a job stands: with `progress` while it waits or runs, then with `job_result`.",
     ),
+    "Message": said(
+        record(
+            ("data",),
+            id=said(TEXT, "For `Last-Event-ID`."),
+            data=said({"type": "string", "contentMediaType": "application/json"}, "The job, as JSON."),
+        ),
+        "One of the events of a stream, without a name.",
+    ),
+    "Event": said(
+        record(
+            ("data",),
+            id=said(TEXT, "For `Last-Event-ID`."),
+            event={"type": "string", "enum": ["queued", "progress", "completed"]},
+            data=said({"type": "string", "contentMediaType": "application/json"}, "The job, as JSON."),
+        ),
+        "One of the events of a stream.",
+    ),
     "JobSummary": record(
         "*",
         job_id=JOB_ID,

@@ -115,6 +115,8 @@ def test_a_file_is_a_data_url_in_json_and_binary_in_a_form(document: Any) -> Non
     assert (parts["more"]["items"]["format"], parts["more"]["maxItems"]) == ("binary", 3)
     assert form["encoding"]["image"] == form["encoding"]["more"] == {"contentType": "image/*"}
     assert form["encoding"]["chat"] == {"contentType": "application/json"}
+    assert parts["chat"]["type"] == "string"  # a list would be several parts
+    assert parts["chat"]["contentSchema"].items() <= inputs["chat"].items()
     query = {p["name"]: p for p in operations(document)["GET /pictures"]["parameters"] if "name" in p}
     assert query["chat"]["content"].keys() == {"application/json"}
     assert query["more"]["schema"]["type"] == "string"  # a name may stand only once in a query

@@ -164,6 +164,11 @@ def test_all_that_is_wrong_with_the_list_is_told_at_once(ask: Any) -> None:
     assert answer.json["errors"].keys() == {"limit", "state", "endpoint", "cursor", "more"}
 
 
+@pytest.mark.parametrize("cursor", ["8%2B2_x", "1..2_x", "e_x", "1_", "_x", "1_a/b", ""])
+def test_a_cursor_is_one_that_was_given_out(ask: Any, cursor: str) -> None:
+    assert ask(f"/jobs?cursor={cursor}").json["errors"].keys() == {"cursor"}
+
+
 @pytest.mark.parametrize("limit", ["0", "101", "1000", "-1", "1.5", "x", ""])
 def test_a_page_has_a_size(ask: Any, limit: str) -> None:
     assert ask(f"/jobs?limit={limit}").json["errors"].keys() == {"limit"}
