@@ -6,7 +6,7 @@ SERVER := $(VENV)/.server-installed
 DEV := $(VENV)/.dev-installed
 # Test processes at once: tests mostly wait, each process has its own servers.
 PROCESSES ?= 2
-TESTS ?= tests/unit tests/integration tests/e2e tests/chaos
+TESTS ?= tests/unit tests/integration tests/e2e tests/contract tests/chaos
 SEED ?= 1
 RABBITMQ4 := .rabbitmq4
 RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submit.py \
@@ -14,7 +14,7 @@ RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submi
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help run test test-rabbitmq4 env lint format types layers unit integration e2e services bench fuzz chaos coverage clean
+.PHONY: help run test test-rabbitmq4 env lint format types layers unit integration e2e services bench fuzz contract chaos coverage clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*##/\1 \t/' | expand -t 16
@@ -64,6 +64,9 @@ chaos: services $(DEV)  ## thousands of jobs while parts of the installation are
 
 fuzz: $(DEV)  ## damaged files of every format, for 10 minutes; SEED=n begins elsewhere
 	@$(BIN)/python -m tests.fuzz --seconds 100 --seeds 2 --seed $(SEED)
+
+contract: services $(DEV)  ## thousands of requests made from the API's description
+	@CONTRACT_EXAMPLES=150 $(BIN)/pytest tests/contract -s
 
 bench: services $(DEV)  ## speed
 	@$(BIN)/python -m tests.bench

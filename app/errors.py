@@ -146,7 +146,7 @@ def _of_flask(error: HTTPException) -> Response:
 
 def _sentence(error: HTTPException, status: int) -> str:
     if status == 404:
-        return "There is no such endpoint or page; /api/endpoints names the endpoints"
+        return "There is no such endpoint or page; /docs shows what there is"
     if status == 405:
         return f"Method {request.method} is not allowed here"
     if status == 413:

@@ -53,7 +53,7 @@ def banner(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, k
         flower_password = f"the password in {shown(settings.home / 'flower-password', start)}"
     lines = [
         "Stoker is ready.",
-        f"  API       {url(settings.host, settings.port)}",
+        f"  API       {url(settings.host, settings.port)}  (described at /docs)",
         f"  Flower    {url(settings.flower_host, settings.flower_port)}  (user stoker, {flower_password})",
         f"  Logs      {shown(settings.home / 'log', start)}",
     ]
