@@ -69,6 +69,8 @@ def test_up_serves_from_a_wheel_in_an_empty_folder(
             json.dumps({"prompt": "The function returns"}).encode(),
             {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
         )
+        for path in ("docs", "static/docs.css", "openapi.json"):
+            urllib.request.urlopen(f"http://127.0.0.1:{env['STOKER_PORT']}/{path}", timeout=20).close()
         with urllib.request.urlopen(request, timeout=20) as response:
             assert json.loads(response.read())["success"] is True
         assert up.terminate(60) == 0
