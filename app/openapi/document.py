@@ -20,12 +20,17 @@ _ABOUT = """An AI model inference server. A request to an endpoint is a job: it 
 with others in a batch, and ends in exactly one of the states `done`, `failed`, `canceled` and `lapsed`.
 
 Times are in seconds since 1970, durations in seconds. `null` means the same as leaving a parameter out.
-Every error is JSON with `success` false, `error` (a list of sentences) and `code`; only a URL of more than
-8190 bytes is answered by 414 in HTML. Another method than those named here is answered by 405, `OPTIONS`
-by 204; wherever GET works, so does HEAD.
+Every error is JSON with `success` false, `error` (a list of sentences) and `code`.
+Another method than those named here is answered by 405, `OPTIONS` by 204; wherever GET works, so does HEAD.
 """
 _ALWAYS_THERE = {REQUEST_ID, "Allow", "ETag", "WWW-Authenticate"}
-_BODY_CODES = ("malformed_request", "body_too_large", "unsupported_media_type", "conversion_busy")
+_BODY_CODES = (
+    "malformed_request",
+    "body_too_large",
+    "body_too_slow",
+    "unsupported_media_type",
+    "conversion_busy",
+)
 _KEY_CODES: Mapping[Key, tuple[str, ...]] = {
     Key.NEEDED: ("key_missing", "key_not_valid", "database_unavailable", "malformed_request"),
     Key.OPTIONAL: ("database_unavailable", "malformed_request"),
@@ -33,8 +38,8 @@ _KEY_CODES: Mapping[Key, tuple[str, ...]] = {
 }
 _TOO_LONG = "414.url"
 _URL_TOO_LONG = {
-    "description": "URL and method have more than 8190 bytes: send a POST. The web server says so, in HTML.",
-    "content": {"text/html": {"schema": {"type": "string"}}},
+    "description": "URL and method have more than 8190 bytes: send a POST.",
+    "content": {"application/json": {"schema": {"type": "object"}}},
 }
 _JOB_ID = {"job_id": "$response.body#/job_id"}
 _LINKS = {

@@ -11,6 +11,7 @@ from app.openapi.operation import Answer, Input, Key, Operation, Schema, record,
 from app.openapi.routes import JOB_ID
 from app.openapi.shapes import FLAG, MAYBE_TEXT, TIMES, VERSION, YES, progress
 from app.openapi.shapes import JOB_ID as JOB_ID_SCHEMA
+from app.webhooks import WEBHOOK
 from schemas import Endpoint
 from schemas.inputs import ParameterPair
 from schemas.outputs import Output, OutputSchema
@@ -22,9 +23,9 @@ The answer is held back until the job has ended, at most for the time that the s
 `wait_for_result: false` the answer comes at once, with the id of the job alone.{session}{disabled}"""
 _SESSION = "\n\nThe endpoint keeps values for each client session, by a cookie `session`."
 _DISABLED = "\n\nThe endpoint is disabled: it takes no requests."
-_LIMITED = ("too_many_requests", "too_many_jobs", "queue_full", "overloaded")
+_LIMITED = ("too_many_requests", "too_many_jobs", "day_limit_reached", "queue_full", "overloaded")
 _REPEATED = ("idempotency_key_malformed", "idempotency_key_reused", "request_in_progress", "job_not_found")
-_OUTCOMES = ("job_failed", "lapsed", "canceled")
+_OUTCOMES = ("job_failed", "lapsed", "canceled", "still_running")
 _PARTS = ("broker_unavailable", "store_unavailable", "conversion_busy", "endpoint_disabled")
 
 
@@ -152,6 +153,12 @@ def _flags(endpoint: Endpoint) -> Iterable[Input]:
             name="cancel_on_disconnect",
             schema=FLAG | {"default": endpoint.cancel_on_disconnect},
             description="Whether the job is canceled if the client hangs up while its answer is held back.",
+        ),
+        Input(
+            name=WEBHOOK,
+            schema=ref("Webhook"),
+            text={"type": "string", "format": "uri"},
+            description="Server that is told of the job.",
         ),
     )
 

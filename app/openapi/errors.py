@@ -21,6 +21,7 @@ MEANINGS = {
     "job_not_found": "There is no such job, not any more, or it belongs to another key.",
     "method_not_allowed": "The route has other methods; `Allow` names them.",
     "not_acceptable": "`Accept` rules out what is answered here.",
+    "body_too_slow": "The body came too slowly: in more than 30 s, and with less than 50 kB/s.",
     "job_ended": "The job has ended already; `job_state` says how.",
     "request_in_progress": "The first request with this `Idempotency-Key` is not accepted yet.",
     "lapsed": "The job waited for too long and will not run.",
@@ -28,6 +29,7 @@ MEANINGS = {
     "body_too_large": "The body is larger than the server takes.",
     "unsupported_media_type": "The body is of a type that is not read here.",
     "idempotency_key_reused": "Another request came with this `Idempotency-Key` before.",
+    "day_limit_reached": "This client has used as much today (in UTC) as it may.",
     "queue_full": "As many jobs wait as may.",
     "too_many_jobs": "As many jobs of this client wait or run as may.",
     "too_many_requests": "This client has sent as many requests in the last minute as it may.",
@@ -40,6 +42,7 @@ MEANINGS = {
     "overloaded": "The job would wait longer than it may.",
     "store_unavailable": "The job store is away; nothing was accepted.",
     "not_ready": "Something that jobs need is missing; `error` names it.",
+    "still_running": "The job goes on; the client, which insisted on the result, may ask for it later.",
 }
 """Code -> when a request ends with it: all that a client can get, in the order of their status."""
 
@@ -57,6 +60,7 @@ _MORE: dict[int, dict[str, Schema]] = {
         "broker": {"type": "boolean"},
         "workers": {"type": "object", "additionalProperties": {"type": "integer"}},
     },
+    504: {"job_id": _TEXT, "job_state": _TEXT},
 }
 _HEADERS: dict[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),

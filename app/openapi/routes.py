@@ -112,6 +112,14 @@ OPERATIONS: Mapping[str, Operation] = {
         answers={200: _STREAM, 204: _SEEN},
         codes=("job_not_found", "not_acceptable", "store_unavailable"),
     ),
+    "GET /jobs/<job_id>/webhooks": Operation(
+        id="list_deliveries",
+        tag=JOBS,
+        summary="Tell what the client's server was told of a job, and what not yet",
+        variables=(JOB_ID,),
+        answers={200: Answer(description="The messages.", schema=ref("DeliveryList"))},
+        codes=("job_not_found", "not_acceptable", "store_unavailable"),
+    ),
     "GET POST /stream_progress": Operation(
         id="stream_progress",
         tag=JOBS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.headers import REQUEST_ID
 from app.openapi.operation import Schema, record, ref, said
 from tasks.jobs import JobState
+from tasks.webhooks.hook import EVENTS
 
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
@@ -96,6 +97,18 @@ _WORKER = record(
     pytorch_version=MAYBE_TEXT,
     model={"type": "object", "additionalProperties": MAYBE_TEXT},
 )
+_DELIVERY = record(
+    "*",
+    id=said(TEXT, "Its `webhook-id`."),
+    type={"type": "string", "enum": [f"job.{event}" for event in sorted(EVENTS)]},
+    url=said(TEXT, "Where it goes, without the query."),
+    state={"type": "string", "enum": ["pending", "delivered", "failed", "gone"]},
+    attempts=WHOLE,
+    last_status=said({"type": ["integer", "null"]}, "What the server answered last."),
+    last_error=MAYBE_TEXT,
+    created=NUMBER,
+    next_attempt=MAYBE_NUMBER,
+)
 _PARAMETERS = said(
     {"type": "object", "additionalProperties": OPEN},
     "Tables of the endpoint file by the name of the parameter.",
@@ -166,6 +179,20 @@ SCHEMAS: dict[str, Schema] = {
         ),
         "One of the events of a stream.",
     ),
+    "Webhook": {
+        "anyOf": [
+            said({"type": "string", "format": "uri"}, "Its URL, on the public internet."),
+            record(
+                ("url",),
+                url={"type": "string", "format": "uri"},
+                events=said(
+                    {"type": "array", "items": {"type": "string", "enum": sorted(EVENTS)}, "minItems": 1},
+                    "What it is told of; by default the end alone.",
+                ),
+            ),
+        ]
+    },
+    "DeliveryList": record("*", success=YES, job_id=JOB_ID, webhooks={"type": "array", "items": _DELIVERY}),
     "JobSummary": record(
         "*",
         job_id=JOB_ID,

@@ -34,6 +34,7 @@ def _urls(files: list[bytes], kind: str) -> st.SearchStrategy[str]:
 
 schemathesis.openapi.format("image", _urls(_PICTURES, "image"))
 schemathesis.openapi.format("audio", _urls([_SOUND], "audio"))
+schemathesis.openapi.format("uri", st.just("https://example.com/hook"))
 schemathesis.openapi.format("json", st.sampled_from(["{}", "[1, 2.5]", '"text"', ""]))
 schemathesis.openapi.format("chat_context", st.sampled_from(["[]", '[{"role": "user", "content": "Hello"}]']))
 schemathesis.openapi.media_type("image/*", st.sampled_from(_PICTURES))

@@ -51,6 +51,13 @@ def test_a_site_that_is_named_may_call_and_read_what_our_headers_say(share: Any,
     } <= set(told)
 
 
+def test_a_page_of_a_site_that_is_named_learns_of_a_404(share: Any) -> None:
+    api = share(SITE)
+    assert api.options("/nope", headers={"Origin": SITE} | PREFLIGHT).status_code == 204
+    assert api.post("/nope", headers={"Origin": SITE}).status_code == 404
+    assert api.options("/nope", headers={"Origin": OTHER} | PREFLIGHT).status_code == 404
+
+
 def test_a_preflight_allows_the_headers_that_we_understand(share: Any) -> None:
     for path, methods in (("/counter", "OPTIONS, POST"), ("/jobs/1", "DELETE, GET, HEAD, OPTIONS")):
         answer = share(SITE).options(path, headers={"Origin": SITE} | PREFLIGHT)
