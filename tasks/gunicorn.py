@@ -70,7 +70,8 @@ def post_worker_init(worker: Any) -> None:
     requests leave hardly any behind.
     """
     worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
-    worker.wsgi.extensions["stoker"].usage.start()
+    if services := worker.wsgi.extensions.get("stoker"):
+        services.usage.start()
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)

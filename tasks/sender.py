@@ -27,7 +27,7 @@ from tasks.store import JobStore
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
-RETRY_WITHIN = 0.5  # s; a broker that takes longer to fail has not just been restarted
+RETRY_WITHIN = 2.0  # s; a broker that takes longer to fail has not just been restarted
 LARGEST_BATCH = 500  # jobs
 CLOSE_WITHIN = 2.0  # s
 

@@ -115,6 +115,7 @@ def api(
         "STOKER_STORE_URL": _redis_server.socket_url,
         "STOKER_ENDPOINTS": ":".join(map(str, FOLDERS)),
         "STOKER_MAX_WAIT": "1",
+        "STOKER_CORS_ORIGINS": "*",  # the page of the browser comes from another port
     }
     api, worker = Api(env, folder), Worker(QUEUES, env, folder)
     try:

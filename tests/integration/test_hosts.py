@@ -40,9 +40,9 @@ def test_host_that_hangs_while_it_loads_again_ends_the_worker_after_a_while(
         submitter.endpoints["trial"]
         .path.read_text()
         .replace("tests.data.models:Trial", "tests.data.models:SlowToLoad")
-        .replace("[WORKER]\n", "[WORKER]\nmax_load_time = 0.5\n")
+        .replace("[WORKER]\n", "[WORKER]\nmax_load_time = 2\n")
     )
     worker = start_worker("trial_cpu", {"STOKER_ENDPOINTS": str(folder)})
     job_id = submitter.submit(text="ends its host")
-    wait_until(lambda: "max_load_time" in worker.log(), 10, "a host to be killed")
+    wait_until(lambda: "max_load_time" in worker.log(), 30, "a host to be killed")
     assert submitter.store.get(job_id).state is JobState.PROCESSING  # it waits for a host that loads

@@ -41,6 +41,7 @@ def other(broker_url: str, queue: str) -> Iterator[amqp.Channel]:
 @pytest.fixture
 def connection(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     monkeypatch.setitem(TRANSPORT_ALIASES, "amqp", "workers.transport:Transport")
+    monkeypatch.setattr("kombu.transport._transport_cache", {})  # another test may have connected before
     with Connection(broker_url) as connection:
         connection.connect()
         yield connection
