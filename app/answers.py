@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from app.content import Content
 from app.errors import ApiError, error_body
 from app.services import services
+from app.streamed import LargeText
 from schemas import Endpoint
 from tasks.blobs import Blobs, unpack
 from tasks.history import JobSummary
-from tasks.jobs import JobState, JobStatus, Result, WorkerInfo
+from tasks.jobs import JobState, JobStatus, Progress, Result, WorkerInfo
 from tasks.records import estimate
 
 _CODES = {JobState.FAILED: "job_failed", JobState.LAPSED: "lapsed", JobState.CANCELED: "canceled"}
@@ -26,7 +29,7 @@ def result_body(endpoint: Endpoint, job_id: str, result: Result) -> dict[str, An
         raise job_error(job_id, result)
     head = {"success": True, "job_id": job_id, "ep_version": endpoint.version}
     meta = _worker_meta(endpoint, result) if endpoint.provide_worker_meta_data else {}
-    return {**head, **_whole(result.outputs, result.blobs), **meta, **_times(result)}
+    return {**head, **whole_outputs(result.outputs, result.blobs), **meta, **_times(result)}
 
 
 def job_error(job_id: str, result: Result) -> ApiError:
@@ -104,15 +107,26 @@ def _progress(status: JobStatus, workers: Sequence[WorkerInfo]) -> dict[str, Any
         "queue_position": status.queue_position,
         "estimate": estimate(workers, status.queue_position),
         "num_workers_online": len(workers),
-        "progress_data": _whole(status.progress.outputs, status.progress.blobs),
+        "progress_data": _whole_progress(status.progress),
     }
 
 
-def _whole(outputs: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
-    """Put the large outputs back in; one that is gone, since its lifetime is over, stays null."""
+def whole_outputs(outputs: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
+    """Put the large outputs back in, to be read when they are sent; one that is gone stays null."""
     if not blobs:
         return outputs
-    return unpack(outputs, blobs, services().store.texts([name for _, name in blobs]))
+    store, names = services().store, [name for _, name in blobs]
+    contents = zip(names, store.text_sizes(names), strict=True)
+    texts = [LargeText(Content(size, partial(store.text_part, name))) for name, size in contents]
+    return unpack(outputs, blobs, [text if text.content.size else None for text in texts])
+
+
+def _whole_progress(progress: Progress) -> dict[str, Any]:
+    """Put the large partial outputs in at once: the next ones may take their place at any moment."""
+    if not progress.blobs:
+        return progress.outputs
+    texts = services().store.texts([name for _, name in progress.blobs])
+    return unpack(progress.outputs, progress.blobs, texts)
 
 
 def _times(result: Result) -> dict[str, float | None]:

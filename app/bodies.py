@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import IO, Any, cast
 
 from flask import request
+from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 
 from app.errors import ApiError
@@ -67,8 +68,9 @@ def read_body() -> bytes:
         ApiError: it comes too slowly, or not as a whole.
         werkzeug.exceptions.RequestEntityTooLarge: it is larger than the settings allow.
     """
-    stream = _Stream()
-    return b"".join(iter(stream.read, b""))
+    body = BytesIO()  # which grows in its place, where pieces would be there twice
+    body.writelines(iter(_Stream().read, b""))
+    return body.getvalue()
 
 
 def _memory(
@@ -106,7 +108,7 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
         raise ApiError("malformed_request", f"The form cannot be read: {error}") from None
     values: dict[str, Any] = {}
     for name, parts in files.lists():
-        read = [(part.filename, part.read()) for part in parts]
+        read = [(part.filename, _content(part)) for part in parts]
         contents = [data for filename, data in read if filename or data]
         if contents:
             values[name] = contents if len(contents) > 1 else contents[0]
@@ -114,3 +116,7 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
     if twice:
         raise ApiError("malformed_request", f"Given more than once: {', '.join(twice)}")
     return texts.to_dict() | values
+
+
+def _content(part: FileStorage) -> bytes:
+    return cast(BytesIO, part.stream).getvalue()  # `read` would copy it

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable
 
 from app.conversion import ConversionBusy
 from app.services import called_endpoint
@@ -31,20 +31,25 @@ STATUS = {
     "not_authorized": 403,
     "not_found": 404,
     "job_not_found": 404,
+    "output_not_found": 404,
+    "upload_not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "body_too_slow": 408,
     "job_ended": 409,
+    "job_not_done": 409,
     "request_in_progress": 409,
     "lapsed": 410,
     "canceled": 410,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "range_not_satisfiable": 416,
     "idempotency_key_reused": 422,
     "day_limit_reached": 429,
     "queue_full": 429,
     "too_many_jobs": 429,
     "too_many_requests": 429,
+    "too_many_uploads": 429,
     "client_gone": 499,  # NGINX's number; in the access log only, since there is nobody to read it
     "internal_error": 500,
     "job_failed": 500,
@@ -57,7 +62,12 @@ STATUS = {
     "not_ready": 503,
     "still_running": 504,
 }
-_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}  # of what Flask raises
+_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    416: "range_not_satisfiable",
+}  # of what Flask raises
 _PARTS: dict[type[StokerError], tuple[str, str]] = {
     BrokerUnavailable: ("message broker", "broker_unavailable"),
     DatabaseUnavailable: ("database of keys", "database_unavailable"),
@@ -141,6 +151,8 @@ def _of_flask(error: HTTPException) -> Response:
     response.status_code = status
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.length}"
     return response
 
 
@@ -151,6 +163,8 @@ def _sentence(error: HTTPException, status: int) -> str:
         return f"Method {request.method} is not allowed here"
     if status == 413:
         return f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes"
+    if isinstance(error, RequestedRangeNotSatisfiable):
+        return f"There are {error.length} bytes only"
     return f"{error.name}: {error.description}"
 
 

@@ -9,11 +9,23 @@ from functools import cache
 
 from celery import Celery
 from flask import Flask, request
-from flask.json.provider import DefaultJSONProvider
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 
-from app import auth, errors, headers, health, jobs, limits, pages, status, stream, webhooks
+from app import (
+    auth,
+    errors,
+    headers,
+    health,
+    jobs,
+    limits,
+    outputs,
+    pages,
+    status,
+    stream,
+    uploads,
+    webhooks,
+)
 from app import endpoints as endpoint_views
 from app.conversion import Converter
 from app.crew import Crew
@@ -22,6 +34,7 @@ from app.proxies import TrustedProxies
 from app.queues import Queues
 from app.routing import endpoint_converter
 from app.services import EXTENSION, Services
+from app.streamed import StreamingJson
 from app.tokens import SESSION_LIFETIME, Authenticator
 from schemas import Endpoint, load_endpoints
 from tasks.accounts import Clients, KeyCache, KeyRing, KeyStore
@@ -34,6 +47,7 @@ from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
+from tasks.uploads import UploadLimits, Uploads
 from tasks.usage.ledger import Ledger
 from tasks.usage.queue import UsageQueue
 from tasks.usage.writer import UsageWriter
@@ -105,6 +119,7 @@ def create_app(
         fetcher=Fetcher(settings.outgoing, settings.max_body_size),
         outbox=Outbox(store),
         openapi=pages.openapi_json(found),
+        uploads=Uploads(store, _upload_limits(settings)),
     )
     _configure(app, settings, secret)
     app.url_map.converters["endpoint"] = endpoint_converter(found)
@@ -112,7 +127,7 @@ def create_app(
     headers.init_headers(app)
     limits.init_limits(app)
     auth.init_auth(app)
-    for module in (health, endpoint_views, jobs, status, stream, pages, webhooks):
+    for module in (health, endpoint_views, jobs, status, stream, outputs, uploads, pages, webhooks):
         app.register_blueprint(module.blueprint)
     app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     return app
@@ -128,10 +143,13 @@ def _configure(app: Flask, settings: Settings, secret: str) -> None:
     )
     app.url_map.merge_slashes = False  # an unknown path is answered by 404, never by a redirect
     app.session_interface = SessionCookie()
-    if isinstance(app.json, DefaultJSONProvider):
-        app.json.sort_keys = False
-        app.json.ensure_ascii = False
-        app.json.compact = True
+    app.json = StreamingJson(app)
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        settings.upload_lifetime, files=settings.uploads_per_key, bytes=settings.upload_bytes_per_key
+    )
 
 
 def _keys_of_files(settings: Settings, found: Mapping[str, Endpoint], secret: str) -> KeyRing:

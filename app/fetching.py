@@ -42,11 +42,12 @@ class Fetcher:
         self._free = threading.BoundedSemaphore(AT_ONCE)
         self._lookups = Converter(LOOKUPS, AT_ONCE)
 
-    def fetch(self, wanted: Mapping[str, int]) -> dict[str, Source]:
+    def fetch(self, wanted: Mapping[str, int], held: int = 0) -> dict[str, Source]:
         """Fetch files, one after the other.
 
         Args:
             wanted: URL -> its largest size in bytes.
+            held: bytes of the files that the request has already.
 
         Returns:
             URL -> file, or why it could not be fetched.
@@ -57,7 +58,7 @@ class Fetcher:
         if not self._free.acquire(timeout=self._seconds):
             raise ConversionBusy
         try:
-            until, left = time.monotonic() + self._seconds, self._max_bytes
+            until, left = time.monotonic() + self._seconds, self._max_bytes - held
             found: dict[str, Source] = {}
             for url, max_bytes in wanted.items():
                 file = self._fetch_one(url, min(max_bytes, left), until - time.monotonic())

@@ -10,8 +10,14 @@ from flask import Flask, Response, g, request
 from app.services import services
 
 REQUEST_ID = "X-Request-Id"
-_UNDERSTOOD = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Prefer")
-_TELLING = ("Location", "Preference-Applied", "RateLimit", "RateLimit-Policy", "Retry-After")
+_UNDERSTOOD = (
+    "Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "If-Range", "Last-Event-ID",
+    "Prefer", "Range",
+)  # fmt: skip
+_TELLING = (
+    "Accept-Ranges", "Content-Disposition", "Content-Range", "ETag", "Location", "Preference-Applied",
+    "RateLimit", "RateLimit-Policy", "Retry-After",
+)  # fmt: skip
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFLIGHT = "Access-Control-Request-Method"  # header of the question that a browser asks before a request
 _PREFLIGHT_LIFETIME = "600"  # s

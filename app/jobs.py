@@ -19,6 +19,7 @@ from app.limits import (
     count_request,
     day_limits,
     jobs_at_once,
+    max_queued_bytes,
     refuse_hopeless,
     too_many_jobs,
     used_up,
@@ -177,9 +178,11 @@ def _submit(
             per_day=day_limits(g.client, endpoint),
             key=g.client.key_id,
             webhook=wanted_webhook(request_params()),
+            max_bytes=max_queued_bytes(endpoint),
         )
     except QueueFull as error:
-        raise ApiError("queue_full", str(error), retry_after=_next_end(endpoint)) from error
+        seconds = _next_end(endpoint)
+        raise ApiError("queue_full", str(error), retry_after=seconds, limit=error.limit_name) from error
     except TooManyJobs as error:
         raise too_many_jobs(endpoint, error.limit, _next_end(endpoint)) from error
     except DayLimitReached as error:

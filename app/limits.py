@@ -53,6 +53,12 @@ def day_limits(client: Client, endpoint: Endpoint) -> DayLimits:
     )
 
 
+def max_queued_bytes(endpoint: Endpoint) -> int:
+    """Give how many bytes the large jobs that wait or run at `endpoint` may have; 0: any number."""
+    own = endpoint.max_queued_bytes
+    return services().settings.max_queued_bytes if own is None else own
+
+
 def count_request(client: Client, endpoint: Endpoint) -> None:
     """Count a request for a job, before its inputs are read.
 

@@ -57,6 +57,8 @@ def request_params() -> Params:
 def _read() -> Params:
     if request.method in ("GET", "HEAD"):
         return Params(_pairs(request.query_string), textual=True)
+    if request.endpoint == "uploads.create" and request.mimetype != MULTIPART:
+        return Params(_pairs(request.query_string), textual=True)  # the body is a file, whatever it is called
     body = _body()
     if request.endpoint == "jobs.run":
         return body

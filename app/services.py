@@ -22,6 +22,7 @@ from tasks.rates import Rates
 from tasks.replies import ReplyListener
 from tasks.settings import Settings
 from tasks.store import JobStore
+from tasks.uploads import Uploads
 from tasks.usage.writer import UsageWriter
 from tasks.webhooks.outbox import Outbox
 
@@ -51,6 +52,7 @@ class Services:
         fetcher: fetches files that requests name by URL.
         outbox: what clients' servers are told of their jobs.
         openapi: the description of the API, as JSON.
+        uploads: files that clients have sent before their jobs.
     """
 
     settings: Settings
@@ -71,6 +73,7 @@ class Services:
     fetcher: Fetcher
     outbox: Outbox
     openapi: bytes
+    uploads: Uploads
 
     def close(self) -> None:
         """End the threads and the database of this process; for one that goes on without its API."""

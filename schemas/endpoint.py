@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.inputs import InputSchema
+from schemas.media.kinds import RULES
 from schemas.media.source import Reader
 from schemas.outputs import OutputSchema
 
@@ -28,6 +29,7 @@ class Endpoint:
         path: its file.
         enabled: whether it takes requests.
         max_queue_length: jobs that may wait.
+        max_queued_bytes: bytes of large jobs that may wait or run; 0: any number; None: the server's.
         max_time_in_queue: seconds that a job may wait before it lapses.
         result_lifetime: seconds that a result can be read.
         job_inactivity_timeout: seconds without a sign of life after which a running job of a worker
@@ -69,6 +71,7 @@ class Endpoint:
     path: Path
     enabled: bool
     max_queue_length: int
+    max_queued_bytes: int | None
     max_time_in_queue: float
     result_lifetime: float
     job_inactivity_timeout: float
@@ -135,6 +138,11 @@ class Endpoint:
             InputError: with all that is wrong.
         """
         return self.input_schema.load(raw, from_query=from_query)
+
+    def file_kind(self, output: str) -> str | None:
+        """Tell whether an output holds files, one or a list: image, audio or video; None: something else."""
+        kind = str(self.outputs[output].get("type")).removesuffix("_list")
+        return kind if kind in RULES else None
 
     def dump_outputs(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Give those of a model's outputs that the file declares, ready for JSON.

@@ -80,6 +80,7 @@ def _read_endpoint_table(table: Table) -> dict[str, Any]:
         "demo_url": table.text("demo_url"),
         "enabled": table.flag("enabled", True),
         "max_queue_length": table.integer("max_queue_length", default=1000, at_least=1),
+        "max_queued_bytes": table.integer("max_queued_bytes", at_least=0),
         "max_time_in_queue": table.number("max_time_in_queue", default=3600, above=0),
         "result_lifetime": table.number("result_lifetime", default=900, above=0),
         "job_inactivity_timeout": table.number("job_inactivity_timeout", default=360, above=0),

@@ -16,7 +16,7 @@ from schemas.tables import Table
 
 
 class Media(Parameter):
-    """A file: a data URL, plain base64, or bytes (of a form); the model gets a data URL."""
+    """A file: a data URL, plain base64, a reference, or bytes (of a form); the model gets a data URL."""
 
     kind: ClassVar[str]
     reads_media = True
@@ -151,5 +151,5 @@ def sentences(name: str, error: MediaError) -> list[str]:
 
 
 def file_schema(kind: str) -> dict[str, Any]:
-    """Give the JSON Schema of a file in a JSON body: a data URL, or plain base64."""
+    """Give the JSON Schema of a file in a JSON body: a data URL, plain base64, or what refers to a file."""
     return {"type": "string", "format": kind}

@@ -40,9 +40,9 @@ def pack(values: Mapping[str, Any], large: int = LARGE) -> tuple[dict[str, Any],
 
 
 def unpack(
-    values: Mapping[str, Any], blobs: Sequence[tuple[Path, str]], texts: Sequence[str | None]
+    values: Mapping[str, Any], blobs: Sequence[tuple[Path, str]], texts: Sequence[object]
 ) -> dict[str, Any]:
-    """Put large strings back where they belong; `texts` in the order of `blobs`."""
+    """Put large strings, or what stands for them, back where they belong; `texts` in the order of `blobs`."""
     whole: Any = values
     for (path, _), text in zip(blobs, texts, strict=True):
         whole = _replaced(whole, path, text)

@@ -3,8 +3,10 @@
     StokerError
     ├── SettingsError          this installation is configured wrongly: the start stops
     ├── QueueFull              the queue of an endpoint has reached its limit
+    │   └── QueueTooLarge      the same, of bytes
     ├── TooManyJobs            a client has as many jobs at an endpoint as it may
     ├── DayLimitReached        a client has used as much of an endpoint today as it may
+    ├── TooManyUploads         a client has as many uploads as it may
     ├── IdempotencyKeyReused   an idempotency key came with another request before
     ├── RequestInProgress      the first request with an idempotency key is not accepted yet
     ├── BrokerUnavailable      RabbitMQ (or the embedded Redis) did not take a message
@@ -48,11 +50,30 @@ class QueueFull(StokerError):
 
     Attributes:
         limit: the number of jobs that may wait.
+        limit_name: what endpoint files call the limit.
     """
+
+    limit_name = "max_queue_length"
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"Job queue reached max length {limit}!")
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        return f"Job queue reached max length {self.limit}!"
+
+
+class QueueTooLarge(QueueFull):
+    """The large jobs that wait or run at the endpoint have as many bytes as they may.
+
+    Attributes:
+        limit: the number of bytes.
+    """
+
+    limit_name = "max_queued_bytes"
+
+    def _sentence(self) -> str:
+        return f"The jobs that wait or run at this endpoint would have more than {self.limit} bytes together!"
 
 
 class TooManyJobs(StokerError):
@@ -79,6 +100,20 @@ class DayLimitReached(StokerError):
         self.unit = unit
         self.limit = limit
         super().__init__(f"{limit} {unit} of this client are used up today")
+
+
+class TooManyUploads(StokerError):
+    """A client has as many uploads as it may.
+
+    Attributes:
+        limit: `files` or `bytes`.
+        most: how many of them it may have.
+        seconds: after which the next upload expires; 0: it has none.
+    """
+
+    def __init__(self, limit: str, most: int, seconds: float) -> None:
+        self.limit, self.most, self.seconds = limit, most, seconds
+        super().__init__(f"The uploads of an API key may have {most} {limit} together")
 
 
 class IdempotencyKeyReused(StokerError):

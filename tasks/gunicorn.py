@@ -6,6 +6,7 @@ Address, port and number of processes come from Stoker's own settings, and so do
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -20,6 +21,8 @@ from tasks.errors import SettingsError
 from tasks.settings import Settings
 
 GARBAGE = 20_000  # objects made and not freed between two collections; Python's default is 700
+LARGE = 8 << 20  # bytes; what is larger gets memory of its own
+M_MMAP_THRESHOLD = -3  # of mallopt(3)
 OPEN_FILES = 65536  # a waiting client holds one; the usual soft limit is 1024
 
 try:
@@ -75,6 +78,18 @@ def post_worker_init(worker: Any) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
+    _give_back_large_memory()
+
+
+def _give_back_large_memory() -> None:
+    """Let glibc give the memory of large values back to the system as soon as they are gone.
+
+    By itself it keeps what is below a bound that grows with what was freed: after some files of 20 MB a
+    process held 10 times as much.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc only
+    if set_option is not None:
+        set_option(M_MMAP_THRESHOLD, LARGE)
 
 
 proc_name = "stoker-api"

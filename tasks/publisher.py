@@ -14,7 +14,7 @@ from celery import Celery
 
 from schemas import Endpoint
 from tasks.envelope import Envelope
-from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable, TooManyJobs
+from tasks.errors import BrokerUnavailable, DayLimitReached, QueueFull, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job
 from tasks.postings import Posting
 from tasks.room import NO_LIMITS, DayLimits, Room
@@ -59,6 +59,7 @@ class Publisher:
         endpoint: Endpoint,
         jobs_at_once: int = 0,
         per_day: DayLimits = NO_LIMITS,
+        max_bytes: int = 0,
         recorded: bool = False,
     ) -> None:
         """Record a job as waiting and publish it; returns when the broker has confirmed it.
@@ -68,6 +69,7 @@ class Publisher:
             endpoint: its endpoint.
             jobs_at_once: jobs of its owner that may wait or run there; 0: any number.
             per_day: what its owner may use of the endpoint.
+            max_bytes: of the large jobs that may wait or run at the endpoint; 0: any number.
             recorded: it is recorded already, and the caller's to end if this raises.
 
         Raises:
@@ -78,7 +80,7 @@ class Publisher:
             StoreUnavailable: the store did not record the job.
         """
         sender = self._running()
-        room = Room(endpoint.max_queue_length, jobs_at_once, endpoint.client_share, per_day)
+        room = Room(endpoint.max_queue_length, jobs_at_once, endpoint.client_share, per_day, max_bytes)
         posting = Posting(job, room, self._envelope(endpoint.task_name).message)
         posting.recorded = recorded
         with self._holding(posting.size):
@@ -132,8 +134,8 @@ class Publisher:
     def _deliver(self, posting: Posting, sender: Sender) -> None:
         try:
             self._send(posting, sender)
-        except (QueueFull, TooManyJobs):
-            self._make_room(posting)
+        except (QueueFull, TooManyJobs) as refusal:
+            self._make_room(posting, refusal)
             self._send(posting, sender)
 
     def _send(self, posting: Posting, sender: Sender) -> None:
@@ -145,15 +147,12 @@ class Publisher:
             late = f"the message broker did not confirm the job within {CONFIRM_WITHIN} s"
             raise BrokerUnavailable(late) from None
 
-    def _make_room(self, posting: Posting) -> None:
+    def _make_room(self, posting: Posting, refusal: QueueFull | TooManyJobs) -> None:
         """Record the job after all, if the deadline of jobs that stand in its way has passed."""
         posting.recorded = True
         try:
-            room = posting.room
-            priority = self._store.add(
-                posting.job, room.max_queue_length, room.jobs_at_once, room.share, room.per_day
-            )
-        except (QueueFull, TooManyJobs):
+            priority = self._store.make_room(posting.job, posting.room, refusal)
+        except (QueueFull, TooManyJobs, DayLimitReached):
             posting.recorded = False
             raise
         posting.wait_as(priority)

@@ -190,6 +190,11 @@ def day_key(owner: str, endpoint: str) -> str:
     return f"day:{owner}:{endpoint}:"
 
 
+def bytes_key(endpoint: str) -> str:
+    """Name the sizes of the large jobs at an endpoint that have not ended."""
+    return f"bytes:{endpoint}"
+
+
 def owner_key(owner: str) -> str:
     """Name the set of jobs that an API key has submitted."""
     return f"jobs:{owner}"

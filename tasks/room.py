@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks import scripts
-from tasks.errors import DayLimitReached, QueueFull, TooManyJobs
+from tasks.blobs import LARGE
+from tasks.errors import DayLimitReached, QueueFull, QueueTooLarge, TooManyJobs
 from tasks.jobs import Job, Priority
 from tasks.records import (
+    bytes_key,
     day_key,
     flat,
     job_key,
@@ -51,18 +53,22 @@ class Room:
         share: jobs of its owner that wait or run in its queue; from then on its further ones wait with the
             next lower priority. 0: any number.
         per_day: what its owner may use of its endpoint.
+        max_bytes: of all large jobs that wait or run at its endpoint; one that is alone may have more. 0: any
+            number.
     """
 
     max_queue_length: int
     jobs_at_once: int = 0
     share: int = 0
     per_day: DayLimits = NO_LIMITS
+    max_bytes: int = 0
 
 
 def adding(job: Job, room: Room, lifetime: float) -> tuple[str, list[str], list[Any]]:
     """Give the call that records a job if there is room; its record is kept for `lifetime` seconds."""
     per_day = room.per_day
     lower = job.priority.next_lower if room.share else None
+    counted = bytes_key(job.endpoint) if room.max_bytes and job.size > LARGE else ""
     keys = [
         job_key(job.id),
         waiting_key(job.queue),
@@ -70,10 +76,11 @@ def adding(job: Job, room: Room, lifetime: float) -> tuple[str, list[str], list[
         share_key(job.owner, job.queue),
         open_key(job.owner, job.endpoint) if room.jobs_at_once else "",
         day_key(job.owner, job.endpoint) if per_day.bytes or per_day.seconds else "",
+        counted,
     ]
     args: list[Any] = [room.max_queue_length, waiting_score(job), lifetime, JOBS_LISTED, job.accepted]
     args += [room.jobs_at_once, job.deadline, waiting_score(job, lower) if lower else "", room.share]
-    args += [job.size, per_day.bytes, per_day.seconds]
+    args += [job.size, per_day.bytes, per_day.seconds, room.max_bytes]
     return scripts.ADD, keys, [*args, *flat(unstarted(job))]
 
 
@@ -88,5 +95,7 @@ def verdict(answer: int, job: Job, room: Room) -> Priority | Refusal:
             return DayLimitReached("bytes", room.per_day.bytes)
         case -3:
             return DayLimitReached("seconds", room.per_day.seconds)
+        case -4:
+            return QueueTooLarge(room.max_bytes)
     lowered = job.priority.next_lower if answer == 2 else None
     return lowered or job.priority

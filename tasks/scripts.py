@@ -50,8 +50,10 @@ if KEYS[6] ~= '' then
   if tonumber(ARGV[12]) > 0 and tonumber(used[2] or 0) >= tonumber(ARGV[12]) then return -3 end
 end
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
+local held = KEYS[7] ~= '' and tonumber(redis.call('HGET', KEYS[7], 'total') or 0)
+if held and held > 0 and held + ARGV[10] > tonumber(ARGV[13]) then return -4 end
 local answer, score = 1, ARGV[2]
-redis.call('HSET', KEYS[1], unpack(ARGV, 13))
+redis.call('HSET', KEYS[1], unpack(ARGV, 14))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 if ARGV[8] ~= '' then
   local share = tonumber(ARGV[9])
@@ -77,13 +79,19 @@ if day then
   redis.call('HINCRBY', day, 'bytes', ARGV[10])
   redis.call('EXPIRE', day, 2 * 86400)
 end
+if held then
+  redis.call('HSET', KEYS[1], 'counted', KEYS[7])
+  redis.call('HSET', KEYS[7], id, ARGV[10], 'total', held + ARGV[10])
+  redis.call('EXPIRE', KEYS[7], ARGV[3])
+end
 return answer
 """
 )
-"""job, waiting, owner's jobs, share, open if jobs at once are limited, day if its use is; limit, score,
-lifetime, owner's jobs kept, accepted, limit of open, deadline, score if lowered or '' if that cannot be,
-limit of share, size, bytes and seconds of a day, fields... -> 1, 2 if it waits with the next lower priority,
-0 if the queue is full, -1 if as many jobs are open as may, -2 or -3 if bytes or seconds are used up.
+"""job, waiting, owner's jobs, share, open if jobs at once are limited, day if its use is, bytes if the job
+counts there; limit, score, lifetime, owner's jobs kept, accepted, limit of open, deadline, score if lowered
+or '' if that cannot be, limit of share, size, bytes and seconds of a day, limit of bytes, fields... -> 1, 2
+if it waits with the next lower priority, 0 if the queue is full, -1 if as many jobs are open as may, -2 or -3
+if bytes or seconds are used up, -4 if the large jobs have as many bytes as may.
 
 A job that is there, perhaps withdrawn already, stays as it is.
 """
@@ -156,12 +164,25 @@ return 1
 """
 """job; progress -> 1, or 0 if it does not run."""
 
+_UNCOUNT = """
+local function uncount(bytes, id)
+  local size = redis.call('HGET', bytes, id)
+  if size and redis.call('HINCRBY', bytes, 'total', -size) <= 0 then
+    redis.call('DEL', bytes)
+  elseif size then
+    redis.call('HDEL', bytes, id)
+  end
+end
+"""
+
 FINISH = (
     _TERMINAL
     + _DAY
     + _TELL
+    + _UNCOUNT
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open', 'webhook')
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open', 'webhook',
+  'counted')
 if ended(job[1]) then return 0 end
 local last = 11 + ARGV[5]
 for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
@@ -170,6 +191,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 if job[5] then redis.call('ZREM', job[5], ARGV[1]) end
+if job[7] then uncount(job[7], ARGV[1]) end
 if ARGV[7] ~= '' then
   local out = #ARGV[4]
   for blob in string.gmatch(ARGV[10], '%S+') do out = out + redis.call('STRLEN', blob) end
@@ -227,6 +249,17 @@ return {job[1], (job[1] == 'queued' and not held) and 1 or 0}
 """
 )
 """job -> state, 1 if no worker holds it: then it can be ended at once."""
+
+UNCOUNT = (
+    _UNCOUNT
+    + """
+for _, id in ipairs(ARGV) do
+  if redis.call('EXISTS', 'job:' .. id) == 0 then uncount(KEYS[1], id) end
+end
+return 1
+"""
+)
+"""bytes; ids... -> 1. Those whose record is gone count no more."""
 
 LIST = """
 local rows, last, after = {}, '', ARGV[4]
@@ -344,3 +377,30 @@ and stays in.
 
 The one way from a terminal state to another: an operator lets a dead job run again.
 """
+
+RESERVE_UPLOADS = """
+local count, bytes, soonest = 0, 0, nil
+local there = redis.call('HGETALL', KEYS[1])
+for n = 1, #there, 2 do
+  local expires, size = string.match(there[n + 1], '^(%S+) (%S+)')
+  if tonumber(expires) <= tonumber(ARGV[1]) then
+    redis.call('HDEL', KEYS[1], there[n])
+  else
+    count, bytes = count + 1, bytes + tonumber(size)
+    if not soonest or tonumber(expires) < tonumber(soonest) then soonest = expires end
+  end
+end
+if count + ARGV[5] > tonumber(ARGV[2]) then return {'files', soonest or ''} end
+if bytes + ARGV[6] > tonumber(ARGV[3]) then return {'bytes', soonest or ''} end
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return {'', ''}
+"""
+"""owner's uploads; now, most files, most bytes, lifetime, files and bytes that come, id and text of each...
+-> the limit that would be broken, else empty; when the next upload expires, if there is any."""
+
+FIND_UPLOAD = "return redis.call('HGET', KEYS[1], ARGV[1])"
+"""owner's uploads; id -> its text, if there is one."""
+
+DROP_UPLOAD = "return redis.call('HDEL', KEYS[1], ARGV[1])"
+"""owner's uploads; id -> 1, or 0 if there is no such one."""

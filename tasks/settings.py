@@ -84,6 +84,11 @@ class Settings:
         webhook_delays: seconds between the attempts to tell one.
         cors_origins: sites whose pages may call from a browser, as https://app.example.org; `*`: all of them.
         trusted_proxies: addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+        upload_lifetime: seconds that an upload is kept.
+        uploads_per_key: uploads that one key may have at a time.
+        upload_bytes_per_key: bytes of all uploads of one key.
+        max_queued_bytes: bytes of the jobs that wait or run at one endpoint, unless its file says otherwise;
+            0: any number.
     """
 
     home: Path
@@ -118,6 +123,10 @@ class Settings:
     webhook_delays: tuple[int, ...]
     cors_origins: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
+    upload_lifetime: int
+    uploads_per_key: int
+    upload_bytes_per_key: int
+    max_queued_bytes: int
 
     @property
     def redis_socket(self) -> Path:
@@ -235,6 +244,10 @@ class _Reader:
             webhook_delays=tuple(self._numbers("STOKER_WEBHOOK_DELAYS", WEBHOOK_DELAYS, 0, 86_400)),
             cors_origins=self._origins("STOKER_CORS_ORIGINS"),
             trusted_proxies=self._networks("STOKER_TRUSTED_PROXIES"),
+            upload_lifetime=self._number("STOKER_UPLOAD_LIFETIME", 3600, 1, 10**6),
+            uploads_per_key=self._number("STOKER_UPLOADS_PER_KEY", 100, 1, 1000),
+            upload_bytes_per_key=self._number("STOKER_UPLOAD_BYTES_PER_KEY", 500_000_000, 1, 2**40),
+            max_queued_bytes=self._number("STOKER_MAX_QUEUED_BYTES", 2_000_000_000, 0, 2**50),
         )
         self._unknown()
         if self.problems:

@@ -7,12 +7,14 @@
     share:<owner>:<queue>    zset     ids of a client's jobs by deadline      a week after the last
     day:<owner>:<ep>:<day>   hash     what a limited client has used          two days
     usage                    list     jobs that ended: see `tasks/usage/`     until they are in the database
+    bytes:<endpoint>         hash     size of its large jobs, and of all      a week after the last
     rate:...                 string   requests of a client: see `tasks/rates.py`  two minutes
     session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
     jobs:<owner>             zset     ids of its newest jobs by arrival       a week after the last one
     idempotency:<owner>:..   string   what a key stands for                   tasks/idempotency.py
-    blob:<name>              string   a large input, or output                end of the job; result_lifetime
+    blob:<name>              string   a large input or output, or an upload   end of the job; result_lifetime
+    uploads:<owner>          hash     its uploads: see `tasks/uploads.py`     that of the last one
     dead:...                          see `tasks/deadletters.py`              a week
     webhook...                        see `tasks/webhooks/outbox.py`          4 days
     replies:<process>        channel  "<job id> <result JSON>"                -
@@ -37,11 +39,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks import scripts
-from tasks.errors import StoreUnavailable, TooManyJobs
+from tasks.errors import QueueTooLarge, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
 from tasks.records import (
     WAITING_SCORES,
     blob_key,
+    bytes_key,
     canceled,
     day_key,
     dumps,
@@ -67,6 +70,7 @@ CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
 LEASE = 10  # s; so long after its last sign of life a worker counts as dead by those that wait for its jobs
 WORKER_LIFETIME = 15  # s; a worker announces itself three times in this
 SILENCE = 2  # s; a server that says nothing for longer counts as down
+PIECE = 2 * 2**20  # bytes, or characters; a larger text is sent to Redis in pieces
 SWEEP = 500  # jobs looked at when a full queue is searched for lapsed ones
 
 Call = tuple[str, list[str], list[Any]]
@@ -208,9 +212,20 @@ class JobStore:
         """
         room = Room(max_queue_length, jobs_at_once, share, per_day)
         (answer,) = self.add_all([(job, room)])
-        if isinstance(answer, Priority):
-            return answer
-        if isinstance(answer, TooManyJobs):
+        return answer if isinstance(answer, Priority) else self.make_room(job, room, answer)
+
+    def make_room(self, job: Job, room: Room, refusal: Refusal) -> Priority:
+        """Record a job that was refused, if there is room for it without those whose deadline has passed.
+
+        Returns:
+            The priority that it waits with.
+
+        Raises:
+            QueueFull, TooManyJobs, DayLimitReached: there is none; nothing is recorded.
+        """
+        if isinstance(refusal, QueueTooLarge):
+            self._uncount_forgotten(bytes_key(job.endpoint))
+        if isinstance(refusal, TooManyJobs):
             with _translated():
                 self._close_late(open_key(job.owner, job.endpoint), job.accepted)
         else:
@@ -307,6 +322,12 @@ class JobStore:
         forgotten = [i for i, known in zip(late, self.get_many(late, now), strict=True) if known is None]
         if forgotten:
             self._redis.zrem(key, *forgotten)
+
+    def _uncount_forgotten(self, key: str) -> None:
+        """Look at some of the large jobs of an endpoint: those that nobody knows count no more."""
+        with _translated():
+            ids = self._redis.hrandfield(key, SWEEP)
+        self.run([(scripts.UNCOUNT, [key], [job_id for job_id in ids or () if job_id != "total"])])
 
     def _lapse(self, late: Iterable[tuple[str, dict[str, str]]], now: float) -> None:
         for job_id, record in late:
@@ -409,18 +430,38 @@ class JobStore:
 
     # -- large values
 
-    def put_texts(self, texts: Mapping[str, str], lifetime: float = UNFINISHED_LIFETIME) -> None:
+    def put_texts(self, texts: Mapping[str, str | bytes], lifetime: float = UNFINISHED_LIFETIME) -> None:
         """Keep texts by name for `lifetime` seconds; the inputs of a job go when it ends."""
         with _translated():
             pipeline = self._redis.pipeline(transaction=False)
             for name, text in texts.items():
-                pipeline.set(blob_key(name), text, ex=max(1, round(lifetime)))
+                for place, piece in _pieces(text):
+                    if place == 0:
+                        pipeline.set(blob_key(name), piece, ex=max(1, round(lifetime)))
+                    else:
+                        pipeline.setrange(blob_key(name), place, piece)
+                    if len(piece) >= PIECE:
+                        pipeline.execute()
             pipeline.execute()
 
     def texts(self, names: Sequence[str]) -> list[str | None]:
         """Give texts by name; None for one that is gone."""
         with _translated():
             return list(self._redis.mget([blob_key(name) for name in names])) if names else []
+
+    def text_sizes(self, names: Sequence[str]) -> list[int]:
+        """Give the bytes of texts in UTF-8; 0 for one that is gone."""
+        with _translated():
+            pipeline = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipeline.strlen(blob_key(name))
+            return list(pipeline.execute())
+
+    def text_part(self, name: str, start: int, stop: int) -> bytes:
+        """Give the bytes from `start` to before `stop` of a text in UTF-8; fewer if it ends or is gone."""
+        with _translated():
+            found = self._redis.execute_command("GETRANGE", blob_key(name), start, stop - 1, NEVER_DECODE=[])
+        return bytes(found)
 
     def drop_texts(self, names: Sequence[str]) -> None:
         """Forget texts."""
@@ -470,3 +511,13 @@ class JobStore:
                 else:
                     infos.append(WorkerInfo(**entry))
         return infos
+
+
+def _pieces(text: str | bytes) -> Iterator[tuple[int, bytes]]:
+    """Give the pieces of a text in UTF-8, and where each begins: redis-py copies what it sends, twice."""
+    place = 0
+    for start in range(0, len(text), PIECE):
+        part = text[start : start + PIECE]
+        piece = part.encode() if isinstance(part, str) else part
+        yield place, piece
+        place += len(piece)

@@ -37,6 +37,7 @@ def submit(
     per_day: DayLimits = NO_LIMITS,
     key: str = "",
     webhook: Webhook | None = None,
+    max_bytes: int = 0,
 ) -> Job:
     """Accept a job: record it as waiting, then publish it durably.
 
@@ -56,9 +57,10 @@ def submit(
         per_day: what this owner may use of this endpoint.
         key: id of the API key, for the records of usage.
         webhook: which server of the client is told of the job.
+        max_bytes: of the large jobs that may wait or run at this endpoint; 0: any number.
 
     Raises:
-        QueueFull: the endpoint's queue is full.
+        QueueFull: the endpoint's queue is full, or `max_bytes` is reached.
         TooManyJobs: `jobs_at_once` is reached.
         DayLimitReached: what `per_day` allows is used up.
         BrokerUnavailable: the broker did not take the message.
@@ -86,7 +88,7 @@ def submit(
     if webhook is not None:
         Outbox(publisher.store).watch(job)
     with _kept(publisher.store, texts):
-        publisher.publish(job, endpoint, jobs_at_once, per_day)
+        publisher.publish(job, endpoint, jobs_at_once, per_day, max_bytes)
     return job
 
 

@@ -12,9 +12,10 @@ from app.status import DEFAULT_LIMIT, LARGEST_LIMIT
 from tasks.history import CURSOR
 from tasks.jobs import JobState
 
-JOBS, KEYS, SERVER = "Jobs", "Keys", "Server"
+JOBS, UPLOADS, KEYS, SERVER = "Jobs", "Uploads", "Keys", "Server"
 TAGS = {
     JOBS: "Jobs belong to the key that submitted them; to every other key they do not exist.",
+    UPLOADS: "Files that are sent before the jobs that use them; each belongs to the key that sent it.",
     KEYS: "Credentials: API keys, and session tokens that stand for them.",
     SERVER: "What the server offers, and how it is.",
 }
@@ -40,6 +41,15 @@ seconds later together with its model host."""
 _WAIT = """With `Prefer: wait=<seconds>` the answer is held back until the job has ended, or so long."""
 _STREAM = Answer(description="The events, one after another.", schema=ref("Event"), media_type=EVENTS)
 _SEEN = Answer(description="The client has seen the last event: there is nothing more to come.")
+_FILE = {"type": "string", "format": "binary", "minLength": 1}
+_PART_HEADERS = ("Accept-Ranges", "Content-Disposition", "ETag")
+_WHOLE_OUTPUT = Answer(
+    description="The bytes of an image, sound or video under their own type; else text or JSON.",
+    schema={"type": "string", "format": "binary"},
+    media_type="*/*",
+    headers=_PART_HEADERS,
+)
+_UPLOAD_ID = Input(name="upload_id", schema={"type": "string", "minLength": 1}, required=True)
 _NOT_MODIFIED = Answer(description="The client's copy is still right.", headers=("ETag",))
 
 _DESCRIBE = Operation(
@@ -50,6 +60,21 @@ _DESCRIBE = Operation(
     variables=(ENDPOINT,),
     answers={200: Answer(description="The endpoint.", schema=ref("EndpointDetails"))},
     codes=("store_unavailable",),
+)
+
+_OUTPUT = Operation(
+    id="get_output",
+    tag=JOBS,
+    summary="Give an output of a job that is done: its file, text or JSON",
+    description="Of a list of files with more than one, each is asked for by its number.",
+    variables=(JOB_ID, Input(name="name", schema={"type": "string", "minLength": 1}, required=True)),
+    headers=("Range", "If-Range", "If-None-Match"),
+    answers={
+        200: _WHOLE_OUTPUT,
+        206: replace(_WHOLE_OUTPUT, description="The part of it.", headers=(*_PART_HEADERS, "Content-Range")),
+        304: _NOT_MODIFIED,
+    },
+    codes=("job_not_found", "output_not_found", "job_not_done", "range_not_satisfiable", "store_unavailable"),
 )
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -119,6 +144,49 @@ OPERATIONS: Mapping[str, Operation] = {
         variables=(JOB_ID,),
         answers={200: Answer(description="The messages.", schema=ref("DeliveryList"))},
         codes=("job_not_found", "not_acceptable", "store_unavailable"),
+    ),
+    "GET /jobs/<job_id>/outputs/<name>": _OUTPUT,
+    "GET /jobs/<job_id>/outputs/<name>/<int:index>": replace(
+        _OUTPUT,
+        id="get_output_part",
+        summary="Give one part of an output that is a list",
+        variables=(
+            *_OUTPUT.variables,
+            Input(
+                name="index", schema={"type": "integer", "minimum": 0}, description="From 0.", required=True
+            ),
+        ),
+    ),
+    "POST /uploads": Operation(
+        id="upload",
+        tag=UPLOADS,
+        summary="Keep a file for jobs to come",
+        description="The body is the file, whatever its type; or a `multipart/form-data` with some files.",
+        body={"application/octet-stream": _FILE},
+        answers={
+            201: Answer(
+                description="It is kept.",
+                schema={"anyOf": [ref("Upload"), ref("UploadList")]},
+                headers=("Location",),
+            )
+        },
+        codes=("too_many_uploads", "store_unavailable"),
+    ),
+    "GET /uploads/<upload_id>": Operation(
+        id="get_upload",
+        tag=UPLOADS,
+        summary="Describe an upload",
+        variables=(_UPLOAD_ID,),
+        answers={200: Answer(description="The upload.", schema=ref("Upload"))},
+        codes=("upload_not_found", "store_unavailable"),
+    ),
+    "DELETE /uploads/<upload_id>": Operation(
+        id="forget_upload",
+        tag=UPLOADS,
+        summary="Forget an upload; jobs that were submitted with it have it already",
+        variables=(_UPLOAD_ID,),
+        answers={200: Answer(description="It is forgotten.", schema=ref("UploadForgotten"))},
+        codes=("upload_not_found", "store_unavailable"),
     ),
     "GET POST /stream_progress": Operation(
         id="stream_progress",

@@ -57,15 +57,23 @@ REQUEST_HEADERS: dict[str, tuple[Schema, str]] = {
     ),
     "Last-Event-ID": (TEXT, "The id of the last event that was seen: the stream goes on after it."),
     "If-None-Match": (TEXT, "The `ETag` of the copy that the client has."),
+    "Range": ({"type": "string", "examples": ["bytes=0-1023"]}, "The part that is wanted, one only."),
+    "If-Range": (
+        TEXT,
+        "The `ETag` of the copy that the client has a part of; of another one comes the whole.",
+    ),
 }
 HEADERS: dict[str, tuple[Schema, str]] = {
     REQUEST_ID: (
         TEXT,
         "The id of the request: its own, if that is up to 64 letters, digits, `.`, `_` or `-`.",
     ),
+    "Accept-Ranges": (TEXT, "`bytes`"),
     "Allow": (TEXT, "The methods of the route."),
+    "Content-Disposition": (TEXT, "A name for the file."),
+    "Content-Range": (TEXT, "Which part it is, of how many bytes."),
     "ETag": (TEXT, "Changes with the content."),
-    "Location": (TEXT, "Where to ask how the job stands."),
+    "Location": (TEXT, "Where to ask how the job stands, or about the upload."),
     "Preference-Applied": (TEXT, "What was made of `Prefer`."),
     "RateLimit": (TEXT, "The limit that is exhausted; draft-ietf-httpapi-ratelimit-headers."),
     "RateLimit-Policy": (TEXT, "The limits that hold for the client; draft-ietf-httpapi-ratelimit-headers."),
@@ -109,6 +117,12 @@ _DELIVERY = record(
     created=NUMBER,
     next_attempt=MAYBE_NUMBER,
 )
+_UPLOAD = {
+    "id": said(TEXT, "`upload:<id>` stands for the file wherever an input takes one."),
+    "bytes": WHOLE,
+    "content_type": said(TEXT, "What the bytes of the file tell."),
+    "expires": said(NUMBER, "When it is forgotten; seconds since 1970."),
+}
 _PARAMETERS = said(
     {"type": "object", "additionalProperties": OPEN},
     "Tables of the endpoint file by the name of the parameter.",
@@ -207,6 +221,12 @@ SCHEMAS: dict[str, Schema] = {
         jobs={"type": "array", "items": ref("JobSummary")},
         next=said(MAYBE_TEXT, "The cursor of the next page; null: this is the last one."),
     ),
+    "Upload": record("*", success=YES, **_UPLOAD),
+    "UploadList": said(
+        record("*", success=YES, uploads={"type": "array", "items": record("*", **_UPLOAD)}),
+        "The uploads of a form with several files.",
+    ),
+    "UploadForgotten": record("*", success=YES, id=TEXT),
     "Session": record(
         "*",
         success=YES,

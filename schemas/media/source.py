@@ -6,8 +6,8 @@ first, see `Endpoint.with_files`.
 
 from __future__ import annotations
 
-import base64
 import binascii
+import io
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +19,21 @@ Source = str | bytes | MediaError
 Reader = Callable[[str, int], Source]
 """Takes the text in a file's place, and the most bytes the file may have; gives what shall stand there."""
 
-_REFERENCE = re.compile("https?://", re.IGNORECASE)
+_URL = re.compile("https?://", re.IGNORECASE)
 _TOKEN = "[A-Za-z0-9!#$&^_.+-]+"
 _HEAD = re.compile(f"data:(?:{_TOKEN}/{_TOKEN})?(?:;{_TOKEN}=[^;,]*)*;base64,", re.IGNORECASE)
 _LONGEST_HEAD = 300  # characters; media types are short
+PIECE = 3 << 18  # bytes that are decoded at a time; a multiple of 3
+
+
+def head_length(text: str) -> int | None:
+    """Give the characters of a data URL before its base64; None: it is no data URL of base64.
+
+    Args:
+        text: the data URL, or its beginning.
+    """
+    head = _HEAD.match(text, 0, _LONGEST_HEAD)
+    return None if head is None else head.end()
 
 
 def read_source(value: Source, max_bytes: int) -> bytes:
@@ -39,20 +50,20 @@ def read_source(value: Source, max_bytes: int) -> bytes:
     """
     if isinstance(value, MediaError):
         raise value
-    if isinstance(value, str) and _REFERENCE.match(value):
+    if isinstance(value, str) and _URL.match(value):
         raise MediaError(
             "is a URL, and this endpoint takes none: send the file itself, as data URL, base64 or in a form"
         )
     start = 0
     if isinstance(value, str) and value[:5].lower() == "data:":
-        head = _HEAD.match(value, 0, _LONGEST_HEAD)
+        head = head_length(value)
         if head is None:
             raise MediaError('is no data URL of the form "data:<type>/<format>;base64,..."')
-        start = head.end()
+        start = head
     size = len(value) if isinstance(value, bytes) else (len(value) - start) * 3 // 4 - value[-2:].count("=")
     if size > max_bytes:
         raise MediaError(f"its size of {size} bytes is too large: at most {max_bytes} allowed")
-    data = value if isinstance(value, bytes) else _decode(value[start:] if start else value)
+    data = value if isinstance(value, bytes) else _decode(value, start)
     if not data:
         raise MediaError("is empty")
     return data
@@ -65,12 +76,29 @@ def data_url(data: bytes, media_type: str) -> str:
         data: its bytes.
         media_type: such as "image/png".
     """
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    head = f"data:{media_type};base64,".encode()
+    text = bytearray(len(head) + -(-len(data) // 3) * 4)
+    text[: len(head)] = head
+    for place in range(0, len(data), PIECE):  # a large file is copied no more often than it must be
+        piece = binascii.b2a_base64(data[place : place + PIECE], newline=False)
+        start = len(head) + place // 3 * 4
+        text[start : start + len(piece)] = piece
+    return text.decode()
 
 
-def _decode(text: str) -> bytes:
+def _decode(text: str, start: int) -> bytes:
+    """Decode what follows after `start`, piece by piece, so that the text is not copied."""
+    step = PIECE // 3 * 4
+    data = io.BytesIO()  # which grows in its place, where pieces would be there twice
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        if (len(text) - start) % 4:
+            raise ValueError("not filled up")  # Python takes "AAAA="
+        for place in range(start, len(text), step):
+            piece = text[place : place + step]
+            if piece.endswith("=") and place + step < len(text):
+                raise ValueError("padding before the end")
+            data.write(binascii.a2b_base64(piece, strict_mode=True))
+        return data.getvalue()
     except ValueError:  # binascii.Error, or characters beyond ASCII
         raise MediaError(
             "is not valid base64: only A-Z, a-z, 0-9, + and /, padded with =, without spaces and line breaks"

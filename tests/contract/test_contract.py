@@ -51,14 +51,16 @@ def test_the_api_does_what_its_description_says(server, tmp_path):
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_a_client_that_is_generated_from_the_description_works(server, tmp_path, monkeypatch):
     (tmp_path / "openapi.json").write_bytes(httpx.get(f"{server.url}/openapi.json").content)
+    (tmp_path / "any.json").write_text('{"content_type_overrides": {"*/*": "application/octet-stream"}}')
     command = [str(BIN / "openapi-python-client"), "generate", "--path", "openapi.json", "--meta", "none"]
+    command += ["--config", "any.json"]
     env = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
     run = subprocess.run([*command, "--output-path", "made", "--fail-on-warning"], cwd=tmp_path, env=env)
     assert run.returncode == 0
     monkeypatch.syspath_prepend(tmp_path)
     made = importlib.import_module("made")
     models, connect = importlib.import_module("made.models"), made.AuthenticatedClient
-    files_submit, values_submit, values_progress, values_login, get_job, cancel_job = (
+    files_submit, values_submit, values_progress, values_login, get_job, cancel_job, get_output, upload = (
         importlib.import_module(f"made.api.{name}").sync
         for name in (
             "files.files_submit",
@@ -67,6 +69,8 @@ def test_a_client_that_is_generated_from_the_description_works(server, tmp_path,
             "values.values_login",
             "jobs.get_job",
             "jobs.cancel_job",
+            "jobs.get_output",
+            "uploads.upload",
         )
     )
     with connect(server.url, KEY) as client:
@@ -87,6 +91,11 @@ def test_a_client_that_is_generated_from_the_description_works(server, tmp_path,
         )
         pictured = files_submit(client=client, body=form)
         assert pictured.image.startswith("data:image/png;base64,")
+        sent = upload(client=client, body=made.types.File(BytesIO(picture("PNG", (30, 20)))))
+        again = files_submit(client=client, body=models.FilesInputs(image=f"upload:{sent.id}"))
+        assert again.image == pictured.image
+        image = get_output(again.job_id, "image", client=client).payload.read()
+        assert image.startswith(b"\x89PNG")
 
         refused = values_submit(client=client, body=models.ValuesInputs(text="x" * 11, count=3))
         assert isinstance(refused, models.Error400)

@@ -97,3 +97,10 @@ class Unloadable(Model):
 
     def load(self) -> None:
         raise FileNotFoundError("no weights in /nowhere")
+
+
+class GivesBack(Model):
+    """Gives back what it gets."""
+
+    def predict(self, jobs: Sequence[ModelJob]) -> Sequence[Mapping[str, Any]]:
+        return [dict(job) for job in jobs]

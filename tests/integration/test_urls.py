@@ -122,13 +122,30 @@ def test_all_files_of_a_request_are_no_larger_than_a_body_may_be(
     small = make_app(
         STOKER_OUTGOING_PRIVATE="127.0.0.1",
         STOKER_OUTGOING_PORTS=str(site.port),
-        STOKER_MAX_BODY_SIZE=str(len(JPEG) + 10),
+        STOKER_MAX_BODY_SIZE=str(len(JPEG) + 200),
     )
     found = small.extensions[EXTENSION].fetcher.fetch(
         {site.url("/a.jpg"): 9999, site.url("/other.jpg"): 9999}
     )
     assert found[site.url("/a.jpg")] == JPEG
-    assert str(found[site.url("/other.jpg")]) == "holds more than 10 bytes"
+    assert str(found[site.url("/other.jpg")]) == "holds more than 200 bytes"
+    client, headers = small.test_client(), {"Authorization": f"Bearer {ALICE}"}
+    upload = f"upload:{client.post('/uploads', data=JPEG, headers=headers).json['id']}"
+    both = {"image": upload, "more": site.url("/a.jpg"), "wait_for_result": "false"}
+    answered = client.get("/open", query_string=both, headers=headers)
+    assert answered.json["errors"] == {"more": ["Parameter more[0]: holds more than 200 bytes!"]}
+
+
+def test_uploads_are_taken_beside_urls_and_where_these_are_not(
+    app: Flask, send: Callable[..., Any], site: Site, worker: PlayedWorker
+) -> None:
+    headers = {"Authorization": f"Bearer {ALICE}"}
+    upload = f"upload:{app.test_client().post('/uploads', data=JPEG, headers=headers).json['id']}"
+    assert send(image=upload, more=[site.url("/a.jpg"), upload]).status_code == 200
+    inputs = worker.take("open_cpu").inputs
+    assert (inputs["image"], inputs["more"]) == (data_url(JPEG), [data_url(JPEG)] * 2)
+    assert list(send("shut", image=upload, more=site.url("/a.jpg")).json["errors"]) == ["more"]
+    assert send("shut", image=upload).status_code == 200
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)

@@ -61,6 +61,13 @@ def jobs(submit: Call, worker: PlayedWorker) -> dict[str, str]:
     return {"done": done.id, "processing": running.id, "queued": waiting}
 
 
+@pytest.fixture
+def own(app: Flask) -> dict[str, str]:
+    """What of Alice's the URLs of routes name, besides a job."""
+    created = app.test_client().post("/uploads", data=SECRET, headers={"Authorization": f"Bearer {ALICE}"})
+    return {"endpoint": "echo", "name": "text", "index": "0", "upload_id": created.json["id"]}
+
+
 def path(rule: Rule, values: dict[str, str]) -> str:
     """Give the URL of a route; fails where a part of it is unknown here."""
     filled = rule.rule
@@ -99,9 +106,11 @@ def test_only_these_views_open_without_a_key(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "no-key", "stk_aaaaaaaaaa_" + "A" * 43])
-def test_nothing_else_opens_without_a_valid_key(app: Flask, jobs: dict[str, str], key: str | None) -> None:
+def test_nothing_else_opens_without_a_valid_key(
+    app: Flask, jobs: dict[str, str], own: dict[str, str], key: str | None
+) -> None:
     walked = 0
-    for rule, method, url in calls(app, {"endpoint": "echo", "job_id": jobs["done"]}):
+    for rule, method, url in calls(app, own | {"job_id": jobs["done"]}):
         answer = call(app, method, url, key, jobs["done"])
         if rule.endpoint not in OPEN:
             may = method in (rule.methods or ()) and not (submits(rule) and method == "HEAD")
@@ -117,12 +126,12 @@ def test_nothing_else_opens_without_a_valid_key(app: Flask, jobs: dict[str, str]
 @pytest.mark.parametrize("state", ["done", "processing", "queued"])
 @pytest.mark.parametrize("stranger", [BOB, CAROL])
 def test_a_job_does_not_exist_for_other_keys(
-    app: Flask, jobs: dict[str, str], worker: PlayedWorker, stranger: str, state: str
+    app: Flask, jobs: dict[str, str], own: dict[str, str], worker: PlayedWorker, stranger: str, state: str
 ) -> None:
     """Bob's key opens the same endpoints as Alice's, Carol's another one."""
     job_id = jobs[state]
     seen = set()
-    for rule, method, url in calls(app, {"endpoint": "echo", "job_id": job_id}):
+    for rule, method, url in calls(app, own | {"job_id": job_id}):
         if submits(rule) and stranger == BOB:
             continue  # he may
         answer = call(app, method, url, stranger, job_id)
@@ -133,7 +142,10 @@ def test_a_job_does_not_exist_for_other_keys(
             assert answer.status_code == 405
         elif "endpoint" in rule.arguments and stranger == CAROL:
             assert answer.status_code == (405 if submits(rule) and method == "HEAD" else 403), (rule, method)
-        elif "job_id" in rule.arguments or rule.endpoint in ("jobs.progress", "stream.stream_progress"):
+        elif rule.arguments & {"job_id", "upload_id"} or rule.endpoint in (
+            "jobs.progress",
+            "stream.stream_progress",
+        ):
             assert answer.status_code == 404, (rule, method)
         else:
             assert answer.status_code < 500
@@ -144,19 +156,23 @@ def test_a_job_does_not_exist_for_other_keys(
     assert status is not None and status.state is JobState(state)  # DELETE was among the methods
 
 
-def test_alice_herself_finds_it_all(app: Flask, jobs: dict[str, str]) -> None:
+def test_alice_herself_finds_it_all(app: Flask, jobs: dict[str, str], own: dict[str, str]) -> None:
     finds = {
         rule.endpoint
-        for rule, method, url in calls(app, {"endpoint": "echo", "job_id": jobs["done"]})
+        for rule, method, url in calls(app, own | {"job_id": jobs["done"]})
         if not submits(rule)
         and method != "DELETE"
         and jobs["done"] in call(app, method, url, ALICE, jobs["done"]).text
     }
     assert finds >= SHOW
+    for url in (f"/jobs/{jobs['done']}/outputs/text", f"/uploads/{own['upload_id']}"):
+        assert call(app, "GET", url, ALICE, jobs["done"]).status_code == 200
 
 
-def test_every_route_knows_head_and_options_and_says_no_in_json(app: Flask, jobs: dict[str, str]) -> None:
-    for rule, method, url in calls(app, {"endpoint": "echo", "job_id": jobs["done"]}):
+def test_every_route_knows_head_and_options_and_says_no_in_json(
+    app: Flask, jobs: dict[str, str], own: dict[str, str]
+) -> None:
+    for rule, method, url in calls(app, own | {"job_id": jobs["done"]}):
         told = app.test_client().options(url)
         assert told.status_code == 204, rule
         allowed = set(told.headers["Allow"].split(", "))

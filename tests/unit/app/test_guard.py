@@ -14,8 +14,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 def test_every_route_that_is_not_public_asks_for_a_key(app: Flask, client: Any, workers: Any) -> None:
     seen = set()
     for rule in app.url_map.iter_rules():
-        path = rule.rule.replace("<endpoint:endpoint>", "echo").replace("<job_id>", "1")
+        path = rule.rule.replace("<endpoint:endpoint>", "echo").replace("<int:index>", "0")
         path = path.replace("<path:filename>", "nothing.css")
+        for name in ("<job_id>", "<name>", "<upload_id>"):
+            path = path.replace(name, "1")
         assert "<" not in path, f"give {rule.rule} a value in this test"
         for method in METHODS:
             status = client.open(path, method=method).status_code
@@ -30,10 +32,13 @@ def test_every_route_that_is_not_public_asks_for_a_key(app: Flask, client: Any, 
     assert seen == {
         "jobs.run",
         "jobs.progress",
+        "outputs.output",
         "status.list_own",
         "status.job",
         "stream.events",
         "stream.stream_progress",
+        "uploads.create",
+        "uploads.upload",
         "webhooks.of_job",
     }
     assert workers.submitted == []

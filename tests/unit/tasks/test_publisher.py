@@ -52,9 +52,9 @@ class FakeStore:
         self.waiting.append(job.id)
         return True
 
-    def add(self, job: Job, max_queue_length: int, *others: Any) -> Priority:
+    def make_room(self, job: Job, room: Room, refusal: QueueFull) -> Priority:
         if not self._add(job):
-            raise QueueFull(max_queue_length)
+            raise refusal
         return job.priority
 
     def withdraw(self, job: Job) -> None:
@@ -179,11 +179,11 @@ def test_a_full_queue_takes_a_job_when_others_have_lapsed(
 ) -> None:
     store.room = 0
 
-    def add(job: Job, *room: Any) -> Priority:
+    def make_room(job: Job, *_: Any) -> Priority:
         store.waiting.append(job.id)
         return job.priority
 
-    monkeypatch.setattr(store, "add", add)
+    monkeypatch.setattr(store, "make_room", make_room)
     publisher.publish(a_job("a"), ENDPOINT)
     assert store.waiting == ["a"]
     assert broker.sent[-1] == ["a"]

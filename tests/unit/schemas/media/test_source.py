@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,23 @@ def test_anything_else_is_refused(value: str) -> None:
         MediaError, match=r"is no data URL|is not valid base64|is a URL, and this endpoint takes none"
     ):
         read_source(value, 10_000_000)
+
+
+@given(st.text("ABC=+", max_size=24))
+def test_base64_in_several_pieces_is_read_as_strictly_as_in_one(text: str) -> None:
+    try:
+        whole: bytes | None = binascii.a2b_base64(text, strict_mode=True) if len(text) % 4 == 0 else None
+    except ValueError:
+        whole = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("schemas.media.source.PIECE", 3)
+        try:
+            pieced: bytes | None = read_source(text, 100)
+        except MediaError:
+            pieced = None
+        assert pieced == (whole or None)
+        if whole:
+            assert data_url(whole, "a/b") == "data:a/b;base64," + base64.b64encode(whole).decode()
 
 
 @pytest.mark.parametrize("value", ["", b"", "data:image/png;base64,", "=="])
