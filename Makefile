@@ -24,6 +24,10 @@ help:  ## list the commands
 run: $(SERVER)  ## start everything on this machine, until Ctrl-C
 	@exec $(BIN)/stoker up
 
+# Several test processes on few cores: threads of BLAS would wait for each other, as for the workers of `stoker up`.
+test unit: export OMP_NUM_THREADS := 1
+test unit: export OPENBLAS_NUM_THREADS := 1
+test unit: export MKL_NUM_THREADS := 1
 test: services $(DEV) lint types layers  ## all checks and all tests
 	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile $(TESTS)
 
