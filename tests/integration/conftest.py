@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -83,6 +84,9 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_app(home: Path, redis_server: RedisServer) -> Iterator[Callable[..., Flask]]:
     made: list[Flask] = []
+    one_by_one = (
+        threading.Lock()
+    )  # Python 3.11.7 bears no two calls of ast.parse at once, and werkzeug needs it
 
     def make(**changes: str) -> Flask:
         environment = {
@@ -91,8 +95,9 @@ def make_app(home: Path, redis_server: RedisServer) -> Iterator[Callable[..., Fl
             "STOKER_STORE_URL": redis_server.socket_url,
         }
         settings = Settings.from_env(environment | changes, cwd=home)
-        made.append(create_app(settings, load_endpoints([home / "endpoints"])))
-        return made[-1]
+        with one_by_one:
+            made.append(create_app(settings, load_endpoints([home / "endpoints"])))
+            return made[-1]
 
     yield make
     for app in made:
