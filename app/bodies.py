@@ -6,9 +6,7 @@ comes too slowly is given up: its client would hold a connection, and what it ha
 
 from __future__ import annotations
 
-import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from typing import IO, Any, cast
 
@@ -17,11 +15,10 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 
 from app.errors import ApiError
+from app.green import within
 
 MULTIPART = "multipart/form-data"
 PIECE = 1 << 20  # bytes; gunicorn copies what it holds for each smaller one
-
-
 PATIENCE = 30.0  # s that a body may take, whatever its size
 SLOWEST = 50_000  # bytes/s on average, for what takes longer
 
@@ -42,23 +39,12 @@ class _Stream:
         """
         time.sleep(0)
         left = self._end + self._received / SLOWEST - time.monotonic()
-        with _in_time(left, ApiError("body_too_slow", f"The body came slower than {SLOWEST} bytes/s")):
+        with within(left, ApiError("body_too_slow", f"The body came slower than {SLOWEST} bytes/s")):
             piece = self._stream.read(size)
         self._received += len(piece)
         if not piece and self._received < (request.content_length or 0):
             raise ApiError("malformed_request", "The body is shorter than its Content-Length")
         return piece
-
-
-def _in_time(seconds: float, error: ApiError) -> AbstractContextManager[Any]:
-    """Raise `error` in the current greenlet after so many seconds; where requests have threads, never."""
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("socket"):
-        return nullcontext()
-    from gevent import Timeout
-
-    timeout: AbstractContextManager[Any] = Timeout(max(0.0, seconds), error)
-    return timeout
 
 
 def read_body() -> bytes:

@@ -8,20 +8,15 @@ requests have threads of their own, they convert in them.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
+
+from app.green import is_green
 
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 """Of one process; the other cores are for the greenlets, and for what else runs on the machine."""
 MAX_WAITING = 64
 """Requests of one process that may wait for a thread, each with its body in memory."""
-
-
-def is_green() -> bool:
-    """Tell whether requests have greenlets here, not threads of their own."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 class ConversionBusy(Exception):

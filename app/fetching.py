@@ -10,10 +10,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
-from app.conversion import ConversionBusy, Converter, is_green
+from app.conversion import ConversionBusy, Converter
+from app.green import is_green, within
 from schemas.media.errors import MediaError
 from schemas.media.source import Source
 from tasks.errors import OutgoingError
@@ -70,7 +70,7 @@ class Fetcher:
 
     def _fetch_one(self, url: str, max_bytes: int, seconds: float) -> Source:
         try:
-            with _at_most(seconds):
+            with within(seconds, TimeoutError()):  # also a name server is waited for no longer
                 return self._guard.fetch(url, max_bytes, seconds)
         except OutgoingError as error:
             return MediaError(str(error))
@@ -84,19 +84,3 @@ class Fetcher:
         lookup = sys.modules["gevent.monkey"].get_original("socket", "getaddrinfo")
         found = self._lookups.run(lookup, host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """End what happens in this context, where greenlets do it: also a name server is waited for no longer.
-
-    Raises:
-        TimeoutError: it was ended.
-    """
-    if not is_green():
-        yield
-        return
-    from gevent import Timeout
-
-    with Timeout(max(seconds, 0.001), TimeoutError):
-        yield

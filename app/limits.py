@@ -18,8 +18,8 @@ from schemas import Endpoint
 from tasks.accounts import Client
 from tasks.errors import DayLimitReached
 from tasks.room import DayLimits
+from tasks.usage.record import DAY
 
-DAY = 86_400  # s; it begins at midnight, in UTC
 POLICY, STATE = "RateLimit-Policy", "RateLimit"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -18,17 +19,13 @@ WRONG_USE = 2  # exit status: something must be changed before it can work
 
 def load() -> tuple[Settings, dict[str, Endpoint]]:
     """Read settings and endpoint files; ends the program with all that is wrong with them."""
-    from schemas import EndpointFileError, load_endpoints
-    from tasks.errors import SettingsError
+    from schemas import load_endpoints
     from tasks.settings import Settings
 
-    try:
+    with problems_told():
         settings = Settings.from_env()
-        return settings, load_endpoints(settings.endpoint_folders, settings.media_limits)
-    except SettingsError as error:
-        fail(error.problems)
-    except EndpointFileError as error:
-        fail(str(error).splitlines())
+        endpoints = load_endpoints(settings.endpoint_folders, settings.media_limits)
+    return settings, endpoints
 
 
 def fail(problems: list[str]) -> NoReturn:
@@ -40,18 +37,26 @@ def fail(problems: list[str]) -> NoReturn:
 
 @contextmanager
 def problems_told() -> Iterator[None]:
-    """End the program with what is wrong with settings, endpoint files, keys or the database."""
+    """End the program with what is wrong with what it was given, or with the store or database, if so."""
     from schemas import EndpointFileError
-    from tasks.errors import DatabaseUnavailable, KeyProblems, SettingsError
+    from tasks.errors import (
+        DatabaseUnavailable,
+        KeyProblems,
+        SettingsError,
+        StoreUnavailable,
+        WebhookProblems,
+    )
 
     try:
         yield
         return
     except (SettingsError, KeyProblems) as error:
         problems = error.problems
+    except WebhookProblems as error:
+        problems = [f"The webhook {problem}" for problem in error.problems]
     except EndpointFileError as error:
         problems = str(error).splitlines()
-    except DatabaseUnavailable as error:
+    except (DatabaseUnavailable, StoreUnavailable) as error:
         problems = [str(error)]
     fail(problems)
 
@@ -61,3 +66,8 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def shown_time(at: float) -> str:
+    """Give a time, in seconds since 1970, as the clock here shows it."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from tasks.commands.common import fail, load, print_table
+from tasks.commands.common import fail, load, print_table, problems_told, shown_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,15 +74,12 @@ def requeue(ids: tuple[str, ...], every: bool) -> None:
 def drop(ids: tuple[str, ...], every: bool) -> None:
     """Forget the messages of dead jobs; the jobs stay failed."""
     from tasks.deadletters import DeadLetters
-    from tasks.errors import StoreUnavailable
 
     settings, _ = load()
     store = _store(settings)
     for letter in _chosen(store, ids, every):
-        try:
+        with problems_told():
             DeadLetters(store).drop(letter.id)
-        except StoreUnavailable as error:
-            fail([str(error)])
         click.echo(f"{letter.id} dropped")
 
 
@@ -96,14 +92,11 @@ def _store(settings: Settings) -> JobStore:
 def _chosen(store: JobStore, ids: tuple[str, ...], every: bool) -> list[Letter]:
     """Give the letters that are meant; ends the program if one is not there."""
     from tasks.deadletters import DeadLetters
-    from tasks.errors import StoreUnavailable
 
     if bool(ids) == every:
         fail(["say which jobs: their ids, or --all"])
-    try:
+    with problems_told():
         letters = DeadLetters(store).letters(list(dict.fromkeys(ids)))
-    except StoreUnavailable as error:
-        fail([str(error)])
     if unknown := sorted(set(ids) - {letter.id for letter in letters}):
         fail([f"there is no dead job {job_id}" for job_id in unknown])
     return letters
@@ -119,6 +112,6 @@ def _obstacle(letter: Letter, endpoints: Mapping[str, Endpoint]) -> str | None:
 
 
 def _row(letter: Letter) -> tuple[str, ...]:
-    died = datetime.fromtimestamp(letter.died).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    died = shown_time(letter.died)
     why = letter.reason if letter.count == 1 else f"{letter.reason} x {letter.count}"
     return letter.id, letter.endpoint or UNSAID, letter.queue or UNSAID, died, f"{why}: {letter.explain()}"

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from tasks.commands.common import fail, print_table, problems_told
+from tasks.usage.record import DAY
 
 if TYPE_CHECKING:
     from tasks.usage.ledger import Filter, Ledger
@@ -132,7 +133,7 @@ def _shown(name: str, value: Any) -> str:
     if value is None:
         return ""
     if name == "day":
-        return datetime.fromtimestamp(value * 86_400, UTC).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(value * DAY, UTC).strftime("%Y-%m-%d")
     if name in TIMES:
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks.commands.common import fail, load, print_table
+from tasks.commands.common import fail, load, print_table, problems_told, shown_time
 
 if TYPE_CHECKING:  # SQLAlchemy takes its time, and is not there where only a worker is installed
     from schemas import Endpoint
@@ -37,7 +36,7 @@ def webhooks() -> None:
 def list_(state: str | None, limit: int, as_json: bool) -> None:
     """List messages of the last four days, newest first; those that arrived, of the last day."""
     settings, _ = load()
-    with _problems_told():
+    with problems_told():
         chosen = (d for d in _outbox(settings).newest() if state in (None, d.state))
         found = list(islice(chosen, limit))
     if as_json:
@@ -54,7 +53,7 @@ def redeliver(ids: tuple[str, ...], failed: bool) -> None:
     settings, _ = load()
     if bool(ids) == failed:
         fail(["say which messages: their ids, or --failed"])
-    with _problems_told():
+    with problems_told():
         outbox = _outbox(settings)
         found = outbox.find(ids) if ids else [d for d in outbox.newest() if d.state == "failed"]
         if unknown := sorted(set(ids) - {delivery.id for delivery in found}):
@@ -68,7 +67,7 @@ def redeliver(ids: tuple[str, ...], failed: bool) -> None:
 @click.argument("key")
 def secret(key: str) -> None:
     """Print the secret with which messages about the jobs of KEY's client are signed."""
-    with _accounts(key) as (store, client, settings), _problems_told():
+    with _accounts(key) as (store, client, settings):
         _give_secret(settings, client, store.rotation(client).number)
 
 
@@ -81,7 +80,7 @@ def rotate(key: str, overlap: str | None) -> None:
     """Print a new secret for KEY's client, and end the old one."""
     from tasks.accounts.grants import read_duration
 
-    with _accounts(key) as (store, client, settings), _problems_told():
+    with _accounts(key) as (store, client, settings):
         seconds = 0.0 if overlap is None else read_duration("--overlap", overlap)
         _give_secret(settings, client, store.rotate(client, time.time(), seconds).number)
 
@@ -96,7 +95,7 @@ def set_(key: str, url: str, events: tuple[str, ...]) -> None:
     """Tell the server at URL of all jobs of KEY's client whose requests name no other."""
     from tasks.webhooks.hook import read_webhook
 
-    with _accounts(key, files=False) as (store, client, settings), _problems_told():
+    with _accounts(key, files=False) as (store, client, settings):
         store.set(client, read_webhook({"url": url, "events": list(events) or None}, settings.outgoing))
         _give_secret(settings, client, store.rotation(client).number)
 
@@ -105,7 +104,7 @@ def set_(key: str, url: str, events: tuple[str, ...]) -> None:
 @click.argument("key")
 def unset(key: str) -> None:
     """Tell no server of the jobs of KEY's client unless their requests name one."""
-    with _accounts(key, files=False) as (store, client, _), _problems_told():
+    with _accounts(key, files=False) as (store, client, _):
         store.set(client, None)
 
 
@@ -124,7 +123,7 @@ def _accounts(key: str, files: bool = True) -> Iterator[tuple[WebhookStore, str,
     from tasks.database import Database
 
     settings, endpoints = load()
-    with _problems_told(), closing(Database.of(settings)) as database:
+    with problems_told(), closing(Database.of(settings)) as database:
         named = _in_files(settings, endpoints, key) if files else []
         if len(named) > 1:
             fail([f"several keys in files are called {key}: name one by its id, {' or '.join(named)}"])
@@ -162,29 +161,8 @@ def _row(delivery: Delivery) -> tuple[str, ...]:
         delivery.event,
         delivery.state,
         str(delivery.attempts),
-        _time(delivery.created),
-        _time(delivery.due),
+        shown_time(delivery.created),
+        "-" if delivery.due is None else shown_time(delivery.due),
         public["url"],
         delivery.error or "-",
     )
-
-
-def _time(at: float | None) -> str:
-    return "-" if at is None else datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-@contextmanager
-def _problems_told() -> Iterator[None]:
-    """Print what is wrong, one line each, and end the program."""
-    from tasks.errors import DatabaseUnavailable, KeyProblems, StoreUnavailable, WebhookProblems
-
-    try:
-        yield
-        return
-    except WebhookProblems as error:
-        problems = [f"The webhook {problem}" for problem in error.problems]
-    except KeyProblems as error:
-        problems = error.problems
-    except (DatabaseUnavailable, StoreUnavailable) as error:
-        problems = [str(error)]
-    fail(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-DAY = 86_400  # s
+DAY = 86_400  # s; it begins at midnight, in UTC
 
 
 @dataclass(frozen=True, slots=True)

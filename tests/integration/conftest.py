@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import URL, make_url
 
 from app import create_app
 from app.services import EXTENSION, Services
@@ -132,3 +133,11 @@ def background(post: Call) -> Iterator[Callable[..., Future[Any]]]:
     """Make a call that is held, in a thread."""
     with ThreadPoolExecutor(40) as pool:
         yield lambda *args, **kwargs: pool.submit(post, *args, **kwargs)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """An empty database of each kind in turn."""
+    if request.param == "sqlite":
+        return URL.create("sqlite", database=str(tmp_path / "stoker.db"))
+    return make_url(request.getfixturevalue("postgresql").database())

@@ -32,17 +32,8 @@ from tests.services import BIN, ROOT, PostgreSQL, wait_until
 
 NOW = 1_800_000_000.0
 GRANT = Grant("Mobile app", frozenset({"embed", "text"}), Priority.HIGH, Limits(60, 0, 10**12, 7), 3600)
-BOTH = ("sqlite", "postgresql")
 Connect = Callable[..., Database]
 Stoker = Callable[..., Result]
-
-
-@pytest.fixture(params=BOTH)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
-    """An empty database of each kind in turn."""
-    if request.param == "sqlite":
-        return URL.create("sqlite", database=str(tmp_path / "stoker.db"))
-    return make_url(request.getfixturevalue("postgresql").database())
 
 
 @pytest.fixture

@@ -30,16 +30,7 @@ from tasks.usage.writer import UsageWriter
 from tests.services import PostgreSQL, RedisServer, wait_until
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00 UTC
-BOTH = ("sqlite", "postgresql")
 Stoker = Callable[..., Ran]
-
-
-@pytest.fixture(params=BOTH)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
-    """An empty database of each kind in turn."""
-    if request.param == "sqlite":
-        return URL.create("sqlite", database=str(tmp_path / "stoker.db"))
-    return make_url(request.getfixturevalue("postgresql").database())
 
 
 @pytest.fixture
