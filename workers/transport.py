@@ -8,6 +8,7 @@ waits to get it back. Here a call reads what is there, and acks that go out toge
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from struct import unpack_from
@@ -67,7 +68,23 @@ class BufferedTransport(TCPTransport):
 
 
 class Connection(pyamqp.Connection):
-    """An AMQP connection; one with TLS is as py-amqp makes it."""
+    """An AMQP connection; what is sent with TLS is sent as py-amqp does it."""
+
+    def drain_events(self, timeout: float | None = None) -> None:
+        """Handle the next method that comes.
+
+        py-amqp begins to wait anew at each frame, also at the broker's heartbeats: who waits for a second
+        while one comes every second waits for ever, sends none, and loses the connection.
+
+        Args:
+            timeout: s; None: without end.
+
+        Raises:
+            TimeoutError: none came in time.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self.blocking_read(until if until is None else max(0.0, until - time.monotonic())):
+            pass
 
     def Transport(  # noqa: N802 - py-amqp calls it so
         self,

