@@ -74,7 +74,9 @@ CASES = {
     ),
     "a submission with a name": Case("twice", {"text": "x"}, {"same": True}, runs=1),
     "a stream": Case("stream", LONG, {"outputs": {"steps": 120}}, "steps"),
-    "a stream that breaks off": Case("stream", LONG, {"outputs": {"steps": 120}}, "steps", plan=["cut"] * 2),
+    "a stream that breaks off": Case(
+        "stream", {"steps": 300}, {"outputs": {"steps": 300}}, "steps", plan=["cut"] * 2
+    ),
     "a cancel": Case("cancel", {"steps": 3000}, error("JobCanceled", 200, "canceled"), "steps"),
     "a timeout": Case("late", {"steps": 3000}, {**error("Timeout", None, None), "same": True}, "steps"),
     "files in all forms": Case(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -15,15 +16,16 @@ REFUSAL = (
     "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n"
     f"Connection: close\r\nContent-Length: {len(BUSY)}\r\n\r\n{BUSY}"
 ).encode()
-TO_READ = 0.5  # s
+CUT = re.compile(rb"(event: .*?){2}\n\n|(?=event: completed)", re.DOTALL)
+TO_READ = 0.5  # s; a browser forgets what its page has not read when a connection breaks
 
 
 class FaultyProxy:
     """Hands requests on, but the first POSTs and streams fare by a plan.
 
     Each fault is used up by the first request that it is for: `drop` (a POST is lost on its way), `lose` (a
-    POST arrives, its answer is lost), `busy` (a POST is answered by 503), `cut` (a stream breaks off some
-    time after its second event: a browser forgets what its page has not read when a connection breaks).
+    POST arrives, its answer is lost), `busy` (a POST is answered by 503), `cut` (a stream breaks off after
+    its second event, or before its last).
 
     Attributes:
         url: http://127.0.0.1:<port>
@@ -79,13 +81,15 @@ class FaultyProxy:
         if b"chunked" not in head.lower():
             client.sendall(_read_body(server, head))
             return bool(head)
-        seen = b""
+        seen, sent = b"", 0
         while piece := server.recv(65536):
-            client.sendall(piece)
-            seen = (seen + piece)[-200_000:]
-            if cut and seen.count(b"event: ") >= 2:
+            seen += piece
+            end = CUT.search(seen) if cut else None
+            client.sendall(seen[sent : end and end.end()])
+            if end:
                 time.sleep(TO_READ)
                 return False
+            sent = len(seen)
             if seen.endswith(b"0\r\n\r\n"):
                 return True
         return False
