@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,10 +26,14 @@ KILLS = max(3, JOBS // 200)  # of workers
 PER_JOB = 0.01 if JOBS > 1000 else 0.05  # s; so that there is work left when a part dies
 
 
-def submit_all(submitter, log):
-    return [
-        submitter.submit(text=f"j{n}", action="sleep", seconds=PER_JOB, log=str(log)) for n in range(JOBS)
-    ]
+def submit_lot(submitter, log, numbers):
+    """Submit jobs with these numbers, each as soon as the broker takes it; gives their ids."""
+
+    def accepted(n):
+        with suppress(BrokerUnavailable, StoreUnavailable):
+            return submitter.submit(text=f"j{n}", action="sleep", seconds=PER_JOB, log=str(log))
+
+    return [wait_until(partial(accepted, n), 30, "the broker to take jobs") for n in numbers]
 
 
 def wait_for_share(submitter, ids, share):
@@ -36,6 +42,17 @@ def wait_for_share(submitter, ids, share):
         lambda: submitter.states(ids)[JobState.DONE] >= share * len(ids), 300, f"{share:.0%} to be done"
     )
     assert submitter.states(ids)[JobState.DONE] < len(ids) - 20
+
+
+def submit_with_restarts(submitter, log, restart):
+    """Submit the jobs in two lots, with a restart when some of each are done; gives their ids."""
+    ids = []
+    for numbers in (range(JOBS // 2), range(JOBS // 2, JOBS)):
+        lot = submit_lot(submitter, log, numbers)
+        wait_for_share(submitter, lot, 0.2)
+        restart()
+        ids += lot
+    return ids
 
 
 def judge(submitter, ids, log: Path, what):
@@ -52,7 +69,7 @@ def judge(submitter, ids, log: Path, what):
 def test_workers_that_are_killed_again_and_again_lose_no_job(submitter, start_worker, tmp_path):
     log = tmp_path / "runs"
     workers = [start_worker("trial_cpu") for _ in range(3)]
-    ids = submit_all(submitter, log)
+    ids = submit_lot(submitter, log, range(JOBS))
     for n in range(KILLS):
         wait_for_share(submitter, ids, (n + 1) / (KILLS + 2))
         workers[n % 3].kill9()
@@ -65,11 +82,12 @@ def test_broker_that_restarts_twice_loses_no_job(submitter, rabbitmq, start_work
     log = tmp_path / "runs"
     for _ in range(3):
         start_worker("trial_cpu")
-    ids = submit_all(submitter, log)
-    for share in (0.2, 0.5):
-        wait_for_share(submitter, ids, share)
+
+    def restart():
         rabbitmq.stop_app()
         rabbitmq.start_app()
+
+    ids = submit_with_restarts(submitter, log, restart)
     judge(submitter, ids, log, "2 restarts")
 
 
@@ -78,12 +96,13 @@ def test_store_that_is_killed_twice_loses_no_job(submitter, redis_server, start_
     log = tmp_path / "runs"
     for _ in range(3):
         start_worker("trial_cpu")
-    ids = submit_all(submitter, log)
-    for share in (0.2, 0.5):
-        wait_for_share(submitter, ids, share)
+
+    def restart():
         redis_server.kill()
         time.sleep(1)  # batches end while it is away
         redis_server.start()
+
+    ids = submit_with_restarts(submitter, log, restart)
     judge(submitter, ids, log, "2 restarts")
 
 

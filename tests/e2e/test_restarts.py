@@ -137,11 +137,14 @@ def test_any_call_may_come_to_any_process(start: StartApi, start_worker: StartWo
             wait_until(lambda: state(there, running) == "processing", 10, "the job to run")
             assert there.delete(f"/jobs/{running}").status_code in (200, 202)
             wait_until(lambda: state(here, running) == "canceled", 10, "the end of the job")
-            for number in range(6):  # NGINX takes turns
+            for number in range(50):  # NGINX takes turns, whatever is asked
                 job_id = submit(anywhere, text=f"job {number}")
                 wait_until(lambda i=job_id: state(anywhere, i) == "done", 10, "the job")  # type: ignore[misc]
                 assert follow(nginx.url, job_id)[-1]["job_result"]["text"] == f"job {number}"
-    assert all('"path":"/trial"' in api.log() and "/events" in api.log() for api in (one, two))
+                if all('"path":"/trial"' in api.log() and "/events" in api.log() for api in (one, two)):
+                    break
+            else:
+                pytest.fail("NGINX never took turns")
 
 
 def test_everything_goes_on_after_a_restart_of_all_processes_and_the_store(
