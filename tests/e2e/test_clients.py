@@ -214,7 +214,7 @@ def command(language: str, source: str, folder: Path) -> list[str]:
     names = {"javascript": "example.mjs", "java": "Example.java"}
     program = shutil.which(programs[language])
     if program is None:
-        (missing if language == "javascript" else pytest.skip)(f"{programs[language]} is not installed")
+        missing(f"{programs[language]} is not installed: make services")
     file = folder / names.get(language, f"example.{language}")
     file.write_text(source)
     if language == "javascript":
@@ -223,7 +223,7 @@ def command(language: str, source: str, folder: Path) -> list[str]:
         build = [program, str(file), "-o", str(folder / "example"), "-lcurl"]
         built = subprocess.run(build, capture_output=True, text=True, timeout=60)
         if "curl/curl.h: No such file" in built.stderr:
-            pytest.skip("the headers of libcurl are not installed")
+            missing("the headers of libcurl are not installed: make services")
         assert built.returncode == 0, built.stderr
         return [str(folder / "example")]
     return [program, str(file)]
