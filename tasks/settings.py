@@ -1,4 +1,4 @@
-"""How this installation runs: the only reader of the environment.
+"""How this installation runs.
 
 Every setting has one name, `STOKER_<NAME>`. It stands in the environment or in a file `stoker.toml`
 of the current folder, under the same name; the environment wins. A secret may be given by file:
@@ -7,38 +7,23 @@ of the current folder, under the same name; the environment wins. A secret may b
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from schemas import SHIPPED, SHIPPED_IMAGE, MediaLimits
+from tasks.environment import Environment
 from tasks.errors import SettingsError
 from tasks.guard.rules import DEFAULT_PORTS, Rules, read_private
 from tasks.secrets import read_or_create
 
-PREFIX = "STOKER_"
-SECRETS = (
-    "STOKER_BROKER_URL",
-    "STOKER_STORE_URL",
-    "STOKER_DATABASE_URL",
-    "STOKER_SECRET_KEY",
-    "STOKER_FLOWER_PASSWORD",
-)
-OTHER_READERS = ("STOKER_TEST_BROKER",)  # known here, read by the test suite
 MOST_PIXELS = 178_956_970  # of one image: Pillow takes no more
 WEBHOOK_DELAYS = "5:300:1800:7200:18000:36000:36000"  # s; of Standard Webhooks, over somewhat more than a day
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero
 BROKERS = ("amqp://", "amqps://", "redis://", "rediss://", "redis+socket://")
 STORES = ("redis://", "rediss://", "unix://")
-SPACED = ("STOKER_CORS_ORIGINS", "STOKER_TRUSTED_PROXIES")  # lists whose items have colons
-ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
 
 
@@ -157,224 +142,103 @@ class Settings:
         Raises:
             SettingsError: with every wrong or unknown setting, one sentence each.
         """
-        return _Reader(os.environ if environ is None else environ, cwd or Path.cwd()).settings()
-
-
-class _Reader:
-    """Reads settings one by one and collects what is wrong with them."""
-
-    def __init__(self, environ: Mapping[str, str], cwd: Path) -> None:
-        self.cwd = cwd
-        self.problems: list[str] = []
-        self.asked: set[str] = set(OTHER_READERS) | {f"{name}_FILE" for name in SECRETS}
-        self.values = self._from_file(cwd / "stoker.toml")
-        self.values |= {k: v for k, v in environ.items() if k.startswith(PREFIX) and v != ""}
-
-    def _from_file(self, path: Path) -> dict[str, str]:
-        try:
-            table = tomllib.loads(path.read_text())
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            self.problems.append(f"{path} cannot be read: {error}")
-            return {}
-        return {key: self._as_text(path, key, value) for key, value in table.items()}
-
-    def _as_text(self, path: Path, key: str, value: Any) -> str:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return (" " if key in SPACED else ":").join(value)
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if not isinstance(value, str | int | float):
-            self.problems.append(
-                f"{key} in {path} is a {type(value).__name__}: write a string, number or list"
-            )
-        return str(value)
-
-    def settings(self) -> Settings:
-        home = self._path("STOKER_HOME", ".stoker")
-        broker = self._secret("STOKER_BROKER_URL")
-        store = self._secret("STOKER_STORE_URL")
+        env = Environment(os.environ if environ is None else environ, cwd or Path.cwd())
+        home = env.path("STOKER_HOME", ".stoker")
+        broker = env.secret("STOKER_BROKER_URL")
+        store = env.secret("STOKER_STORE_URL")
+        database = env.secret("STOKER_DATABASE_URL")
         embedded = broker is None and store is None
         if not embedded and (broker is None or store is None):
-            self.problems.append("STOKER_BROKER_URL and STOKER_STORE_URL go together: set both or neither")
+            env.problems.append("STOKER_BROKER_URL and STOKER_STORE_URL go together: set both or neither")
         socket = home / "redis.sock"
         if embedded and len(os.fsencode(socket)) > LONGEST_SOCKET_PATH:
-            self.problems.append(
+            env.problems.append(
                 f"STOKER_HOME={home} is too long for a Unix socket in it "
                 f"({LONGEST_SOCKET_PATH} bytes): choose a shorter path"
             )
-        sd_model = self._text("STOKER_SD_MODEL", "") or None
+        sd_model = env.text("STOKER_SD_MODEL", "") or None
         settings = Settings(
             home=home,
-            host=self._text("STOKER_HOST", "127.0.0.1"),
-            port=self._number("STOKER_PORT", 7777, 1, 65535),
-            flower_host=self._text("STOKER_FLOWER_HOST", "127.0.0.1"),
-            flower_port=self._number("STOKER_FLOWER_PORT", 5555, 1, 65535),
-            metrics_host=self._text("STOKER_METRICS_HOST", "127.0.0.1"),
-            metrics_port=self._number("STOKER_METRICS_PORT", 0, 0, 65535),
-            broker_url=self._url(
+            host=env.text("STOKER_HOST", "127.0.0.1"),
+            port=env.number("STOKER_PORT", 7777, 1, 65535),
+            flower_host=env.text("STOKER_FLOWER_HOST", "127.0.0.1"),
+            flower_port=env.number("STOKER_FLOWER_PORT", 5555, 1, 65535),
+            metrics_host=env.text("STOKER_METRICS_HOST", "127.0.0.1"),
+            metrics_port=env.number("STOKER_METRICS_PORT", 0, 0, 65535),
+            broker_url=env.url(
                 "STOKER_BROKER_URL", broker or f"redis+socket://{quote(str(socket))}", BROKERS
             ),
-            store_url=self._url("STOKER_STORE_URL", store or f"unix://{quote(str(socket))}", STORES),
-            database_url=self._database(),
+            store_url=env.url("STOKER_STORE_URL", store or f"unix://{quote(str(socket))}", STORES),
+            database_url=database and env.url("STOKER_DATABASE_URL", database, DATABASES),
             embedded=embedded,
             endpoint_folders=(
                 SHIPPED,
                 *((SHIPPED_IMAGE,) if sd_model else ()),
-                *self._folders("STOKER_ENDPOINTS"),
+                *env.folders("STOKER_ENDPOINTS"),
             ),
             sd_model=sd_model,
-            api_processes=self._number("STOKER_API_PROCESSES", 1, 1, 256),
-            drain_timeout=self._number("STOKER_DRAIN_TIMEOUT", 0, 0, 86_400),
-            log_level=self._choice("STOKER_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
-            secret_key=self._secret("STOKER_SECRET_KEY"),
-            flower_password=self._secret("STOKER_FLOWER_PASSWORD"),
-            max_body_size=self._number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
-            max_wait=self._number("STOKER_MAX_WAIT", 600, 1, 86_400),
-            media_limits=self._media_limits(),
-            demo_key=self._choice("STOKER_DEMO_KEY", "true", ("true", "false")) == "true",
-            requests_per_minute=self._number("STOKER_REQUESTS_PER_MINUTE", 0, 0, 10**9),
-            jobs_at_once=self._number("STOKER_JOBS_AT_ONCE", 0, 0, 10**9),
-            bytes_per_day=self._number("STOKER_BYTES_PER_DAY", 0, 0, 10**15),
-            seconds_per_day=self._number("STOKER_SECONDS_PER_DAY", 0, 0, 10**9),
-            usage_days=self._number("STOKER_USAGE_DAYS", 90, 1, 36_500),
-            outgoing=self._outgoing(),
-            webhooks=self._choice("STOKER_WEBHOOKS", "true", ("true", "false")) == "true",
-            webhook_delays=tuple(self._numbers("STOKER_WEBHOOK_DELAYS", WEBHOOK_DELAYS, 0, 86_400)),
-            cors_origins=self._origins("STOKER_CORS_ORIGINS"),
-            trusted_proxies=self._networks("STOKER_TRUSTED_PROXIES"),
-            upload_lifetime=self._number("STOKER_UPLOAD_LIFETIME", 3600, 1, 10**6),
-            uploads_per_key=self._number("STOKER_UPLOADS_PER_KEY", 100, 1, 1000),
-            upload_bytes_per_key=self._number("STOKER_UPLOAD_BYTES_PER_KEY", 500_000_000, 1, 2**40),
-            max_queued_bytes=self._number("STOKER_MAX_QUEUED_BYTES", 2_000_000_000, 0, 2**50),
+            api_processes=env.number("STOKER_API_PROCESSES", 1, 1, 256),
+            drain_timeout=env.number("STOKER_DRAIN_TIMEOUT", 0, 0, 86_400),
+            log_level=env.choice("STOKER_LOG_LEVEL", "info", ("debug", "info", "warning", "error")),
+            secret_key=env.secret("STOKER_SECRET_KEY"),
+            flower_password=env.secret("STOKER_FLOWER_PASSWORD"),
+            max_body_size=env.number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
+            max_wait=env.number("STOKER_MAX_WAIT", 600, 1, 86_400),
+            media_limits=_media_limits(env),
+            demo_key=env.flag("STOKER_DEMO_KEY", True),
+            requests_per_minute=env.number("STOKER_REQUESTS_PER_MINUTE", 0, 0, 10**9),
+            jobs_at_once=env.number("STOKER_JOBS_AT_ONCE", 0, 0, 10**9),
+            bytes_per_day=env.number("STOKER_BYTES_PER_DAY", 0, 0, 10**15),
+            seconds_per_day=env.number("STOKER_SECONDS_PER_DAY", 0, 0, 10**9),
+            usage_days=env.number("STOKER_USAGE_DAYS", 90, 1, 36_500),
+            outgoing=_outgoing(env),
+            webhooks=env.flag("STOKER_WEBHOOKS", True),
+            webhook_delays=tuple(env.numbers("STOKER_WEBHOOK_DELAYS", WEBHOOK_DELAYS, 0, 86_400)),
+            cors_origins=env.origins("STOKER_CORS_ORIGINS"),
+            trusted_proxies=env.networks("STOKER_TRUSTED_PROXIES"),
+            upload_lifetime=env.number("STOKER_UPLOAD_LIFETIME", 3600, 1, 10**6),
+            uploads_per_key=env.number("STOKER_UPLOADS_PER_KEY", 100, 1, 1000),
+            upload_bytes_per_key=env.number("STOKER_UPLOAD_BYTES_PER_KEY", 500_000_000, 1, 2**40),
+            max_queued_bytes=env.number("STOKER_MAX_QUEUED_BYTES", 2_000_000_000, 0, 2**50),
         )
-        self._unknown()
-        if self.problems:
-            raise SettingsError(self.problems)
+        env.unknown()
+        if env.problems:
+            raise SettingsError(env.problems)
         return settings
 
-    def _media_limits(self) -> MediaLimits:
-        default = MediaLimits()
-        numbers = {
-            "max_bytes": 2**40,
-            "max_pixels": MOST_PIXELS,
-            "max_side": 2**16 - 1,
-            "max_frames": 10**7,
-            "max_seconds": 10**6,
-            "max_items": 1000,
-        }
-        return MediaLimits(
-            image_formats=self._words("STOKER_IMAGE_FORMATS", default.image_formats),
-            audio_formats=self._words("STOKER_AUDIO_FORMATS", default.audio_formats),
-            video_formats=self._words("STOKER_VIDEO_FORMATS", default.video_formats),
-            **{
-                name: self._number(f"STOKER_MEDIA_{name.upper()}", int(getattr(default, name)), 1, most)
-                for name, most in numbers.items()
-            },
+
+def _media_limits(env: Environment) -> MediaLimits:
+    default = MediaLimits()
+    numbers = {
+        "max_bytes": 2**40,
+        "max_pixels": MOST_PIXELS,
+        "max_side": 2**16 - 1,
+        "max_frames": 10**7,
+        "max_seconds": 10**6,
+        "max_items": 1000,
+    }
+    return MediaLimits(
+        image_formats=env.words("STOKER_IMAGE_FORMATS", default.image_formats),
+        audio_formats=env.words("STOKER_AUDIO_FORMATS", default.audio_formats),
+        video_formats=env.words("STOKER_VIDEO_FORMATS", default.video_formats),
+        **{
+            name: env.number(f"STOKER_MEDIA_{name.upper()}", int(getattr(default, name)), 1, most)
+            for name, most in numbers.items()
+        },
+    )
+
+
+def _outgoing(env: Environment) -> Rules:
+    try:
+        names, networks = read_private(env.text("STOKER_OUTGOING_PRIVATE", ""))
+    except ValueError as error:
+        names, networks = frozenset(), ()
+        env.problems.append(
+            f"STOKER_OUTGOING_PRIVATE: {str(error)!r} is no host, address or network (IPv6 in brackets)"
         )
-
-    def _outgoing(self) -> Rules:
-        try:
-            names, networks = read_private(self._text("STOKER_OUTGOING_PRIVATE", ""))
-        except ValueError as error:
-            names, networks = frozenset(), ()
-            self.problems.append(
-                f"STOKER_OUTGOING_PRIVATE: {str(error)!r} is no host, address or network (IPv6 in brackets)"
-            )
-        return Rules(
-            schemes=frozenset(self._words("STOKER_OUTGOING_SCHEMES", tuple(DEFAULT_PORTS))),
-            ports=frozenset(self._numbers("STOKER_OUTGOING_PORTS", "443:80", 1, 65535)),
-            names=names,
-            networks=networks,
-        )
-
-    def _text(self, name: str, default: str) -> str:
-        self.asked.add(name)
-        return self.values.get(name, default)
-
-    def _path(self, name: str, default: str) -> Path:
-        return (self.cwd / Path(self._text(name, default)).expanduser()).resolve()
-
-    def _folders(self, name: str) -> list[Path]:
-        return [(self.cwd / part).resolve() for part in self._text(name, "").split(":") if part]
-
-    def _number(self, name: str, default: int, low: int, high: int) -> int:
-        text = self._text(name, str(default))
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            self.problems.append(f"{name}={text!r} is not a whole number from {low} to {high}")
-        return number
-
-    def _numbers(self, name: str, default: str, low: int, high: int) -> list[int]:
-        words = [word for word in self._text(name, default).split(":") if word]
-        wrong = [word for word in words if not (word.isdecimal() and low <= int(word[:20]) <= high)]
-        for word in wrong or ([] if words else [""]):
-            self.problems.append(f"{name}: {word!r} is not a whole number from {low} to {high}")
-        return [] if wrong else [int(word) for word in words]
-
-    def _choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        text = self._text(name, default).lower()
-        if text not in choices:
-            self.problems.append(f"{name}={text!r} is none of {', '.join(choices)}")
-        return text
-
-    def _words(self, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-        words = tuple(word for word in self._text(name, ":".join(known)).lower().split(":") if word)
-        for word in words or ("",):
-            if word not in known:
-                self.problems.append(f"{name}: {word!r} is none of {', '.join(known)}")
-        return words
-
-    def _origins(self, name: str) -> tuple[str, ...]:
-        origins = tuple(self._text(name, "").lower().split())
-        if origins == ("*",):
-            return origins
-        for origin in origins:
-            if not ORIGIN.fullmatch(origin):
-                self.problems.append(
-                    f"{name}: {origin!r} is no origin: write scheme, host and port as in "
-                    "https://app.example.org, several with spaces between, or * alone for all"
-                )
-        return origins
-
-    def _networks(self, name: str) -> tuple[str, ...]:
-        networks = tuple(self._text(name, "").split())
-        for network in networks:
-            try:
-                ip_network(network)
-            except ValueError as error:
-                self.problems.append(
-                    f"{name}: {error}: write addresses or networks as 10.0.0.0/24, with spaces between"
-                )
-        return networks
-
-    def _secret(self, name: str) -> str | None:
-        self.asked.add(name)
-        file = self.values.get(f"{name}_FILE")
-        if file is None:
-            return self.values.get(name)
-        if name in self.values:
-            self.problems.append(f"{name} and {name}_FILE are both set: keep one")
-        try:
-            return Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"{name}_FILE={file!r} cannot be read: {error}")
-            return None
-
-    def _database(self) -> str | None:
-        url = self._secret("STOKER_DATABASE_URL")
-        return None if url is None else self._url("STOKER_DATABASE_URL", url, DATABASES)
-
-    def _url(self, name: str, value: str, schemes: tuple[str, ...]) -> str:
-        if not value.startswith(schemes):  # the value may hold a password: it is not repeated here
-            self.problems.append(f"{name} must start with one of {', '.join(schemes)}")
-        return value
-
-    def _unknown(self) -> None:
-        for name in sorted(set(self.values) - self.asked):
-            close = difflib.get_close_matches(name, self.asked, n=1)
-            self.problems.append(f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else ""))
+    return Rules(
+        schemes=frozenset(env.words("STOKER_OUTGOING_SCHEMES", tuple(DEFAULT_PORTS))),
+        ports=frozenset(env.numbers("STOKER_OUTGOING_PORTS", "443:80", 1, 65535)),
+        names=names,
+        networks=networks,
+    )

@@ -145,13 +145,13 @@ def redirected(target: Target, location: str) -> str:
 
 
 def read_private(text: str) -> tuple[frozenset[str], tuple[Network, ...]]:
-    """Read names, addresses and networks that are separated by `:`; IPv6 stands in brackets.
+    """Read names, addresses and networks that are separated by `:` or ends of lines; IPv6 stands in brackets.
 
     Raises:
         ValueError: with the first part that is none of these.
     """
     names, networks = set(), []
-    for part in re.findall(r"\[[^\]]*\]|[^:]+", text.lower()):
+    for part in re.findall(r"\[[^\]]*\]|[^:\n]+", text.lower()):
         word = part.strip("[] ")
         try:
             networks.append(ip_network(word))

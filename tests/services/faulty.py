@@ -85,7 +85,7 @@ class FaultyProxy:
         while piece := server.recv(65536):
             seen += piece
             end = CUT.search(seen) if cut else None
-            client.sendall(seen[sent : end and end.end()])
+            client.sendall(seen[sent : end.end() if end else None])
             if end:
                 time.sleep(TO_READ)
                 return False

@@ -186,3 +186,22 @@ def test_what_is_no_origin_is_a_problem(tmp_path, origin):
 def test_what_is_no_network_is_a_problem(tmp_path, network):
     (problem,) = problems(tmp_path, {"STOKER_TRUSTED_PROXIES": network})
     assert problem.startswith("STOKER_TRUSTED_PROXIES")
+
+
+def test_lists_of_the_file_are_what_texts_of_the_environment_are(tmp_path):
+    toml = (
+        'STOKER_OUTGOING_PRIVATE = ["hooks.local", "[fd00::/8]"]\nSTOKER_OUTGOING_PORTS = ["443", "8443"]\n'
+        'STOKER_TRUSTED_PROXIES = ["10.0.0.0/24", "fd00::1"]\nSTOKER_IMAGE_FORMATS = ["PNG", "webp"]\n'
+        'STOKER_CORS_ORIGINS = ["https://a.org:8443", "https://b.org"]\nSTOKER_ENDPOINTS = ["one", "two"]\n'
+    )
+    environ = {
+        "STOKER_OUTGOING_PRIVATE": "hooks.local:[fd00::/8]",
+        "STOKER_OUTGOING_PORTS": "443:8443",
+        "STOKER_TRUSTED_PROXIES": "10.0.0.0/24 fd00::1",
+        "STOKER_IMAGE_FORMATS": "PNG:webp",
+        "STOKER_CORS_ORIGINS": "https://a.org:8443 https://b.org",
+        "STOKER_ENDPOINTS": "one:two",
+    }
+    from_environment = read(tmp_path, environ)
+    assert read(tmp_path, toml=toml) == from_environment
+    assert len(from_environment.trusted_proxies) == len(from_environment.cors_origins) == 2
