@@ -124,7 +124,7 @@ def _answer(content: Content, mimetype: str, etag: str, filename: str) -> Respon
     if request.if_none_match.contains_weak(etag):
         status = HTTPStatus.NOT_MODIFIED
         stop = 0
-    elif wanted is not None:
+    elif wanted is not None and content.size:  # of nothing, all of it: some clients ask for ranges only
         start, stop = _limits(wanted, content.size)
         status = HTTPStatus.PARTIAL_CONTENT
     body = b"" if request.method == "HEAD" else content.pieces(start, stop)

@@ -203,7 +203,8 @@ SCHEMAS: dict[str, Schema] = {
                     {"type": "array", "items": {"type": "string", "enum": sorted(EVENTS)}, "minItems": 1},
                     "What it is told of; by default the end alone.",
                 ),
-            ),
+            )
+            | {"additionalProperties": False},
         ]
     },
     "DeliveryList": record("*", success=YES, job_id=JOB_ID, webhooks={"type": "array", "items": _DELIVERY}),

@@ -27,6 +27,7 @@ TWINS = "_by_(post|its_other_path)"  # the same by another method or path
 def server(stoker_home, start_api, start_worker):
     (stoker_home / "demo-key").write_text(KEY)
     env = {"STOKER_ENDPOINTS": str(ROOT / "tests" / "data" / "contract"), "STOKER_MAX_WAIT": "2"}
+    env |= {"STOKER_UPLOADS_PER_KEY": "1000"}  # none that is allowed may be refused
     start_worker("contract_cpu", env)
     return start_api(env)
 

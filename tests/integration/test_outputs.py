@@ -130,6 +130,8 @@ def test_ranges_that_are_not_served(client: FlaskClient, ended: Callable[..., st
     assert beyond.headers["Content-Range"] == f"bytes */{len(PNG)}"
     for several in ("bytes=0-1,3-4", "lines=1-2", "bytes=x", "bytes=5-2"):
         assert client.get(path, headers=HEADERS | {"Range": several}).data == PNG
+    nothing = client.get(f"/jobs/{ended(text='')}/outputs/text", headers=HEADERS | {"Range": "bytes=0-1023"})
+    assert (nothing.status_code, nothing.data) == (200, b"")
 
 
 def test_what_a_client_has_already_is_not_sent_again(client: FlaskClient, ended: Callable[..., str]) -> None:
