@@ -12,7 +12,8 @@ RABBITMQ4 := .rabbitmq4
 RABBITMQ4_TESTS ?= tests/integration/test_worker.py tests/integration/test_submit.py \
 	tests/integration/test_services.py tests/integration/test_transport.py tests/integration/test_continuous.py \
 	tests/integration/test_priorities.py tests/integration/test_large_values.py \
-	tests/integration/test_deadletters.py tests/e2e/test_service.py
+	tests/integration/test_deadletters.py tests/integration/test_webhooks.py tests/e2e/test_webhooks.py \
+	tests/e2e/test_service.py
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
