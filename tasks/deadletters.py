@@ -19,12 +19,13 @@ from dataclasses import replace
 from typing import Any
 
 from schemas import Endpoint
-from tasks import scripts
 from tasks.blobs import pack, unpack
 from tasks.jobs import Job, JobState, Result
 from tasks.letters import Letter, job_of
 from tasks.publisher import Publisher
 from tasks.records import (
+    CLOCKS_DIFFER,
+    UNFINISHED_LIFETIME,
     dumps,
     ending,
     flat,
@@ -35,7 +36,8 @@ from tasks.records import (
     waiting_key,
     waiting_score,
 )
-from tasks.store import CLOCKS_DIFFER, UNFINISHED_LIFETIME, JobStore
+from tasks.scripts import letters, running
+from tasks.store import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class DeadLetters:
         Returns:
             Whether that is done; False: ask again, since a living worker still runs the job.
         """
-        pairs, clock = self._run(scripts.LOOK, [job_key(letter.id)], [])
+        pairs, clock = self._run(letters.LOOK, [job_key(letter.id)], [])
         record = dict(zip(pairs[::2], pairs[1::2], strict=True))
         job = job_of(body) or (recorded(letter.id, record) if "deadline" in record else None)
         if job is None:
@@ -75,14 +77,14 @@ class DeadLetters:
             return False
         result = Result(JobState.FAILED, job.accepted, now, error=letter.explain())
         forgotten = self._run(*self._keeping(letter, self._whole(job, body)))
-        self._run(scripts.FINISH, *ending(job, result, job.result_lifetime))  # then: it may break off before
+        self._run(running.FINISH, *ending(job, result, job.result_lifetime))  # then: it may break off before
         if forgotten >= 0:
             self._warn(letter, forgotten)
         return True
 
     def letters(self, ids: Sequence[str] = ()) -> list[Letter]:
         """List these letters, those that there are; default: all, oldest first."""
-        texts = self._run(scripts.LETTERS, KEYS[:2], [time.time() - LIFETIME, *ids])
+        texts = self._run(letters.LETTERS, KEYS[:2], [time.time() - LIFETIME, *ids])
         return [Letter.from_wire(json.loads(text)) for text in texts]
 
     def requeue(self, publisher: Publisher, endpoint: Endpoint, letter: Letter) -> JobState | None:
@@ -101,7 +103,7 @@ class DeadLetters:
         Raises:
             BrokerUnavailable: the broker did not take the message; nothing has changed.
         """
-        dead = job_of(self._run(scripts.BODY, [KEYS[2]], [letter.id]) or "")
+        dead = job_of(self._run(letters.BODY, [KEYS[2]], [letter.id]) or "")
         if dead is None:
             return None
         deadline = time.time() + endpoint.max_time_in_queue
@@ -109,7 +111,7 @@ class DeadLetters:
         job = replace(dead, queue=endpoint.queue, deadline=deadline, inputs=light, blobs=blobs)
         keys = [job_key(job.id), waiting_key(job.queue), owner_key(job.owner)]
         args = [job.id, waiting_score(job), UNFINISHED_LIFETIME, job.accepted, *flat(unstarted(job))]
-        state = JobState(self._run(scripts.REQUEUE, keys, args))
+        state = JobState(self._run(letters.REQUEUE, keys, args))
         if state is JobState.QUEUED:
             try:
                 if texts:
@@ -118,12 +120,12 @@ class DeadLetters:
             except BaseException:
                 self._fail_again(job, letter)
                 raise
-        self._run(scripts.FORGET, KEYS, [letter.id, letter.died])  # not one of a later death
+        self._run(letters.FORGET, KEYS, [letter.id, letter.died])  # not one of a later death
         return state
 
     def drop(self, letter_id: str) -> None:
         """Forget a letter; its job stays failed."""
-        self._run(scripts.FORGET, KEYS, [letter_id, ""])
+        self._run(letters.FORGET, KEYS, [letter_id, ""])
 
     def _run(self, script: str, keys: list[str], args: list[Any]) -> Any:
         (answer,) = self._store.run([(script, keys, args)])
@@ -132,7 +134,7 @@ class DeadLetters:
     def _keeping(self, letter: Letter, body: str) -> tuple[str, list[str], list[Any]]:
         text = dumps(letter.to_wire())
         args = [letter.id, letter.died, text, body, LIFETIME, MOST, MOST_BYTES]
-        return scripts.KEEP, [*KEYS, job_key(letter.id)], args
+        return letters.KEEP, [*KEYS, job_key(letter.id)], args
 
     def _whole(self, job: Job, body: str) -> str:
         """Give the body with the large inputs in it: they go when the job ends."""
@@ -147,7 +149,7 @@ class DeadLetters:
         now = time.time()
         result = Result(JobState.FAILED, job.accepted, now, error=letter.explain())
         lifetime = max(job.result_lifetime, job.deadline - now + CLOCKS_DIFFER)
-        self._run(scripts.FINISH, *ending(job, result, lifetime))
+        self._run(running.FINISH, *ending(job, result, lifetime))
 
     def _warn(self, letter: Letter, forgotten: int) -> None:
         logger.warning("dead letter %s of queue %s: %s", letter.id, letter.queue, letter.explain())

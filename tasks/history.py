@@ -8,11 +8,34 @@ from dataclasses import dataclass, replace
 
 from tasks.jobs import JobState
 from tasks.records import owner_key
-from tasks.scripts import LIST
 from tasks.store import JobStore
 
 LOOKED_AT = 1000  # records for one page: a filter that few jobs pass gives short pages, not slow ones
 CURSOR = re.compile(r"[0-9]{1,17}(?:\.[0-9]{1,17})?(?:e\+[0-9]{1,2})?_[A-Za-z0-9-]{1,64}")  # score, id
+
+_LIST = """
+local rows, last, after = {}, '', ARGV[4]
+local ids = redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[3], '-inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+for i = 1, #ids, 2 do
+  local id = ids[i]
+  if not (after ~= '' and tonumber(ids[i + 1]) == tonumber(ARGV[3]) and id >= after) then
+    local job = redis.call('HMGET', 'job:' .. id, 'endpoint', 'state', 'accepted', 'started', 'deadline')
+    if not job[2] then
+      redis.call('ZREM', KEYS[1], id)
+    elseif (ARGV[5] == '' or ARGV[5] == job[2]) and (ARGV[6] == '' or ARGV[6] == job[1]) then
+      local late = job[2] == 'queued' and tonumber(ARGV[7]) > tonumber(job[5])
+      rows[#rows + 1] = {id, job[1], job[2], job[3], job[4] or '', late and 1 or 0}
+    end
+  end
+  if #rows == tonumber(ARGV[1]) or i + 1 == 2 * ARGV[2] then
+    last = ids[i + 1] .. '_' .. id
+    break
+  end
+end
+return {rows, last}
+"""
+"""owner's jobs; rows wanted, rows looked at, score and id to begin after, state, endpoint, now -> {id,
+endpoint, state, accepted, started, late}..., and where the next page begins after, empty if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +96,7 @@ def list_jobs(
     """
     score, _, after = (cursor or "+inf_").partition("_")
     args = [limit, LOOKED_AT, score, after, state or "", endpoint or "", now]
-    rows, last = store.run([(LIST, [owner_key(owner)], args)])[0]
+    rows, last = store.run([(_LIST, [owner_key(owner)], args)])[0]
     found = [
         JobSummary(job_id, called, JobState(stands), float(accepted), float(started) if started else None)
         for job_id, called, stands, accepted, started, _ in rows

@@ -9,13 +9,26 @@ from hashlib import sha256
 
 from tasks.errors import IdempotencyKeyReused, RequestInProgress
 from tasks.jobs import JobState
-from tasks.scripts import HOLD, LET_GO
 from tasks.store import JobStore
 
 LIFETIME = 86_400  # s; so long a key stands for its job
 PENDING = 60  # s; the same until the job is accepted: its API process may die before
 PATIENCE = 5.0  # s; so long a twin waits until the job of the first request is accepted
 POLL = 0.05  # s
+
+_HOLD = """
+local held = redis.call('GET', KEYS[1])
+if held and held ~= ARGV[3] then return held end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return ''
+"""
+"""name; text, lifetime, text that may be replaced (default: none) -> the text that stays, else empty."""
+
+_LET_GO = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+"""name; text -> 1. It is forgotten if it still has this text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class IdempotencyKeys:
         """
         wanted = Claim(f"idempotency:{owner}:{sha256(key.encode()).hexdigest()}", fingerprint, job_id)
         for _ in range(round(PATIENCE / POLL)):
-            held = self._store.run([(HOLD, [wanted.key], [wanted.to_text(), PENDING])])[0]
+            held = self._store.run([(_HOLD, [wanted.key], [wanted.to_text(), PENDING])])[0]
             found = Claim.from_text(wanted.key, held) if held else wanted
             if found.fingerprint != fingerprint:
                 raise IdempotencyKeyReused
@@ -96,9 +109,9 @@ class IdempotencyKeys:
     def accepted(self, claim: Claim) -> Claim:
         """Keep a claim: its job has been accepted."""
         kept = replace(claim, pending=False)
-        self._store.run([(HOLD, [claim.key], [kept.to_text(), LIFETIME, claim.to_text()])])
+        self._store.run([(_HOLD, [claim.key], [kept.to_text(), LIFETIME, claim.to_text()])])
         return kept
 
     def release(self, claim: Claim) -> None:
         """Give a claim back: its job was not accepted, the key may be used again."""
-        self._store.run([(LET_GO, [claim.key], [claim.to_text()])])
+        self._store.run([(_LET_GO, [claim.key], [claim.to_text()])])

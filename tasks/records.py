@@ -19,6 +19,8 @@ WAITING_SCORES = {
 USAGE = "usage"
 """The list of jobs that have ended and are not in the database yet."""
 MOST_USAGE = 500_000  # of them; the newest are dropped
+UNFINISHED_LIFETIME = 7 * 86400  # s; so long a job without an outcome is remembered
+CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
 SESSION_LIFETIME = 30 * 86400  # s; so long session variables are kept after their last change
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tasks import scripts
 from tasks.blobs import LARGE
 from tasks.errors import DayLimitReached, QueueFull, QueueTooLarge, TooManyJobs
 from tasks.jobs import Job, Priority
@@ -21,6 +20,7 @@ from tasks.records import (
     waiting_key,
     waiting_score,
 )
+from tasks.scripts.waiting import ADD
 
 JOBS_LISTED = 10_000  # of each client, the newest ones
 
@@ -81,7 +81,7 @@ def adding(job: Job, room: Room, lifetime: float) -> tuple[str, list[str], list[
     args: list[Any] = [room.max_queue_length, waiting_score(job), lifetime, JOBS_LISTED, job.accepted]
     args += [room.jobs_at_once, job.deadline, waiting_score(job, lower) if lower else "", room.share]
     args += [job.size, per_day.bytes, per_day.seconds, room.max_bytes]
-    return scripts.ADD, keys, [*args, *flat(unstarted(job))]
+    return ADD, keys, [*args, *flat(unstarted(job))]
 
 
 def verdict(answer: int, job: Job, room: Room) -> Priority | Refusal:

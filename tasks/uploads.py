@@ -15,8 +15,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import StoreUnavailable, TooManyUploads
-from tasks.scripts import DROP_UPLOAD, FIND_UPLOAD, RESERVE_UPLOADS
-from tasks.store import PIECE, JobStore
+from tasks.store import JobStore
+from tasks.store.texts import PIECE
+
+_RESERVE = """
+local count, bytes, soonest = 0, 0, nil
+local there = redis.call('HGETALL', KEYS[1])
+for n = 1, #there, 2 do
+  local expires, size = string.match(there[n + 1], '^(%S+) (%S+)')
+  if tonumber(expires) <= tonumber(ARGV[1]) then
+    redis.call('HDEL', KEYS[1], there[n])
+  else
+    count, bytes = count + 1, bytes + tonumber(size)
+    if not soonest or tonumber(expires) < tonumber(soonest) then soonest = expires end
+  end
+end
+if count + ARGV[5] > tonumber(ARGV[2]) then return {'files', soonest or ''} end
+if bytes + ARGV[6] > tonumber(ARGV[3]) then return {'bytes', soonest or ''} end
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return {'', ''}
+"""
+"""owner's uploads; now, most files, most bytes, lifetime, files and bytes that come, id and text of each...
+-> the limit that would be broken, else empty; when the next upload expires, if there is any."""
+
+_FIND = "return redis.call('HGET', KEYS[1], ARGV[1])"
+"""owner's uploads; id -> its text, if there is one."""
+
+_DROP = "return redis.call('HDEL', KEYS[1], ARGV[1])"
+"""owner's uploads; id -> 1, or 0 if there is no such one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +112,7 @@ class Uploads:
         args += [len(uploads), sum(upload.size for upload in uploads)]
         for upload in uploads:
             args += [upload.id, upload.to_text()]
-        ((limit, soonest),) = self._store.run([(RESERVE_UPLOADS, [_key(owner)], args)])
+        ((limit, soonest),) = self._store.run([(_RESERVE, [_key(owner)], args)])
         if limit:
             most = getattr(self.limits, limit)
             raise TooManyUploads(limit, most, float(soonest) - now if soonest else 0.0)
@@ -101,7 +128,7 @@ class Uploads:
 
     def find(self, owner: str, upload_id: str) -> Upload | None:
         """Look an upload of the key up; None if it has no such one, or has it no more."""
-        (text,) = self._store.run([(FIND_UPLOAD, [_key(owner)], [upload_id])])
+        (text,) = self._store.run([(_FIND, [_key(owner)], [upload_id])])
         upload = Upload.from_text(upload_id, text) if text else None
         return upload if upload is not None and upload.expires > time.time() else None
 
@@ -114,7 +141,7 @@ class Uploads:
 
     def drop(self, owner: str, upload_id: str) -> bool:
         """Forget an upload; gives whether the key had it."""
-        (dropped,) = self._store.run([(DROP_UPLOAD, [_key(owner)], [upload_id])])
+        (dropped,) = self._store.run([(_DROP, [_key(owner)], [upload_id])])
         if dropped:
             self._store.drop_texts([upload_id])
         return bool(dropped)

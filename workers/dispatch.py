@@ -19,7 +19,8 @@ from dataclasses import replace
 from schemas import Endpoint
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, JobState, WorkerInfo
-from tasks.store import Claim, JobStore
+from tasks.store import JobStore
+from tasks.store.running import Claim
 from workers.events import Answer, Arrived, CancelAsked, ConnectionLost, Event, Fatal, Shutdown
 from workers.host import Host
 from workers.keeper import Keeper

@@ -11,12 +11,30 @@ from __future__ import annotations
 import uuid
 
 from tasks.records import USAGE
-from tasks.scripts import USAGE_DONE, USAGE_TAKE
 from tasks.store import JobStore
 
 LEASE = 5  # s; so long after its last question a reader counts as gone
 
 _LEASE, _DROPPED = f"{USAGE}:lease", f"{USAGE}:dropped"
+
+_TAKE = """
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[1] then return false end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+return redis.call('LRANGE', KEYS[1], 0, ARGV[3] - 1)
+"""
+"""usage, its lease; who asks, lifetime of the lease, most -> the oldest; none if another one has the lease.
+"""
+
+_DONE = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('LTRIM', KEYS[1], ARGV[2], -1)
+local dropped = redis.call('GET', KEYS[3])
+redis.call('DEL', KEYS[3])
+return tonumber(dropped or 0)
+"""
+"""usage, its lease, number of dropped ones; who asks, how many of the oldest are done -> how many were
+dropped since this was asked before."""
 
 
 class UsageQueue:
@@ -29,7 +47,7 @@ class UsageQueue:
     def take(self, most: int) -> list[str]:
         """Give the oldest lines, which stay until they are `done`; none while another process reads."""
         keys = [USAGE, _LEASE]
-        (lines,) = self._store.run([(USAGE_TAKE, keys, [self._name, LEASE, most])])
+        (lines,) = self._store.run([(_TAKE, keys, [self._name, LEASE, most])])
         return lines or []
 
     def done(self, count: int) -> int:
@@ -39,5 +57,5 @@ class UsageQueue:
             How many lines were dropped since this was asked before.
         """
         keys = [USAGE, _LEASE, _DROPPED]
-        (dropped,) = self._store.run([(USAGE_DONE, keys, [self._name, count])])
+        (dropped,) = self._store.run([(_DONE, keys, [self._name, count])])
         return int(dropped)

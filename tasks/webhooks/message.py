@@ -20,7 +20,7 @@ def body(job_id: str, record: Mapping[str, str]) -> bytes:
 
     Args:
         job_id: the job.
-        record: as the script `tell` of `tasks/scripts.py` wrote it.
+        record: as the script `tell` of `tasks/scripts/parts.py` wrote it.
     """
     state = JobState(record["state"])
     data: dict[str, Any] = {

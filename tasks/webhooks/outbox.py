@@ -8,9 +8,9 @@
     webhooks:deadlines           zset    jobs with a webhook by their deadlines    -
     webhooks:gone:<client>:<url> string  "1": the server wants no more             a week
 
-A message is written by the script that changes its job (`tell` in `tasks/scripts.py`), so that none is lost
-between the two. It stays in `webhooks:due` until it has arrived or is given up: whoever takes it up moves it
-into the future, and if he dies it is due again.
+A message is written by the script that changes its job (`tell` in `tasks/scripts/parts.py`), so that none is
+lost between the two. It stays in `webhooks:due` until it has arrived or is given up: whoever takes it up
+moves it into the future, and if he dies it is due again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from tasks.jobs import Job
 from tasks.records import flat
-from tasks.scripts import MESSAGES_LIFETIME
+from tasks.scripts.parts import MESSAGES_LIFETIME
 from tasks.store import JobStore
 from tasks.webhooks.hook import Webhook
 

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks import history
-from tasks import store as store_module
 from tasks.history import list_jobs
 from tasks.jobs import Job, JobState, Result
+from tasks.records import UNFINISHED_LIFETIME
 from tasks.store import JobStore
 
 NOW = 1_800_000_000.0
@@ -98,7 +98,7 @@ def test_forgotten_jobs_leave_the_list(store, redis_server):
         client.delete("job:b")
         assert pages(store, limit=10) == [["c", "a"]]
         assert client.zcard("jobs:me") == 2
-        assert 0 < client.ttl("jobs:me") <= store_module.UNFINISHED_LIFETIME
+        assert 0 < client.ttl("jobs:me") <= UNFINISHED_LIFETIME
 
 
 def test_a_job_past_its_deadline_is_listed_as_what_it_becomes(store):

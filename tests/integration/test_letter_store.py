@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from schemas import load_endpoints
 from stoker import main
-from tasks import deadletters, scripts
+from tasks import deadletters
 from tasks.blobs import pack, unpack
 from tasks.celery import create_celery
 from tasks.deadletters import DeadLetters
@@ -23,6 +23,7 @@ from tasks.jobs import Job, JobState, Result
 from tasks.letters import read_letter
 from tasks.publisher import Publisher
 from tasks.replies import ReplyListener
+from tasks.scripts import letters, running
 from tasks.settings import Settings
 from tasks.store import JobStore
 from tests.services import ROOT, wait_until
@@ -126,7 +127,7 @@ def test_job_that_ends_while_it_is_buried_keeps_its_outcome(store, dead, monkeyp
 def test_burial_that_breaks_off_is_done_again(store, dead, monkeypatch):
     job = accepted(store, "a")
     with monkeypatch.context() as patch:
-        patch.setattr(scripts, "FINISH", "return redis.error_reply('broken off')")
+        patch.setattr(running, "FINISH", "return redis.error_reply('broken off')")
         with pytest.raises(redis.ResponseError):
             die(dead, job)
     assert store.get("a").state is JobState.QUEUED
@@ -207,7 +208,7 @@ def test_requeue_that_broke_off_can_be_done_again(store, dead, publish_by, monke
     published = []
     monkeypatch.setattr(publish_by[0], "publish", lambda job, *_, **__: published.append(job))
     with monkeypatch.context() as patch:
-        patch.setattr(scripts, "FORGET", "return 0")
+        patch.setattr(letters, "FORGET", "return 0")
         dead.requeue(*publish_by, letter)
     assert store.get("a").state is JobState.QUEUED and dead.letters() == [letter]
     assert dead.requeue(*publish_by, letter) is JobState.QUEUED
@@ -264,7 +265,7 @@ def test_job_that_ended_since_is_not_requeued(store, dead, publish_by, monkeypat
     die(dead, job)
     (letter,) = dead.letters()
     with monkeypatch.context() as patch:
-        patch.setattr(scripts, "FORGET", "return 0")
+        patch.setattr(letters, "FORGET", "return 0")
         dead.requeue(*publish_by, letter)
     store.finish([(job, Result(JobState.DONE, job.accepted, time.time()), {})])
     assert dead.requeue(*publish_by, letter) is JobState.DONE

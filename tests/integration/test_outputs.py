@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from app.services import EXTENSION
 from tasks.jobs import JobState
-from tasks.store import PIECE
+from tasks.store.texts import PIECE
 from tasks.webhooks.message import body
 from tests.data.hostile import picture
 from tests.integration.conftest import ALICE, BOB, PARTS, PlayedWorker

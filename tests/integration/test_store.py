@@ -12,7 +12,9 @@ from tasks.errors import QueueFull, StoreUnavailable
 from tasks.jobs import Job, JobState, Priority, Progress, Result, WorkerInfo
 from tasks.records import estimate, waiting_key
 from tasks.replies import ReplyListener
-from tasks.store import Claim, JobStore, Room
+from tasks.room import Room
+from tasks.store import JobStore
+from tasks.store.running import Claim
 from tests.services import wait_until
 
 
@@ -61,7 +63,7 @@ def test_job_that_starts_while_it_is_looked_up_is_never_queued_without_a_positio
         store.start([job("a")], "w#1", 5.0)
         return waiting_key(queue)
 
-    monkeypatch.setattr("tasks.store.waiting_key", start_it_first)
+    monkeypatch.setattr("tasks.store.waiting.waiting_key", start_it_first)
     found = store.get("a")
     assert (found.state, found.queue_position) == (JobState.PROCESSING, 0)
 

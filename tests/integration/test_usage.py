@@ -22,7 +22,8 @@ from tasks.database import Database
 from tasks.errors import DayLimitReached
 from tasks.jobs import Job, JobState, Result
 from tasks.room import DayLimits
-from tasks.store import Ending, JobStore
+from tasks.store import JobStore
+from tasks.store.running import Ending
 from tasks.usage.ledger import Filter, Ledger
 from tasks.usage.queue import UsageQueue
 from tasks.usage.record import DAY, UsageRecord

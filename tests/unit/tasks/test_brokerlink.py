@@ -17,7 +17,7 @@ from tasks.envelope import Message
 from tasks.errors import BrokerUnavailable
 from tasks.jobs import Job
 from tasks.postings import Posting
-from tasks.store import Room
+from tasks.room import Room
 from tests.services import wait_until
 
 

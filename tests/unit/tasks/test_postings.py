@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks.envelope import Message
 from tasks.jobs import Job
 from tasks.postings import Posting, Unconfirmed
-from tasks.store import Room
+from tasks.room import Room
 
 
 def posting(name: str = "a") -> Posting:

@@ -17,8 +17,8 @@ from tasks.errors import BrokerUnavailable, QueueFull, StoreUnavailable
 from tasks.jobs import Job, Priority
 from tasks.postings import Posting
 from tasks.publisher import Publisher
+from tasks.room import Room
 from tasks.settings import Settings
-from tasks.store import Room
 from tests.services import ROOT, wait_until
 
 ENDPOINT = load_endpoints([ROOT / "tests" / "data" / "endpoints"])["echo"]

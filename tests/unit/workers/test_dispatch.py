@@ -9,7 +9,7 @@ import pytest
 
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Job, JobState, WorkerInfo
-from tasks.store import Claim
+from tasks.store.running import Claim
 from workers.dispatch import Dispatcher
 from workers.events import Answer, Fatal
 from workers.messages import (

@@ -1,0 +1,117 @@
+"""Scripts for jobs that run."""
+
+from __future__ import annotations
+
+from tasks.scripts.parts import DAY, TELL, TERMINAL, UNCOUNT
+
+CLAIM = (
+    TERMINAL
+    + """
+local job = redis.call('HMGET', KEYS[1], 'state', 'canceled', 'holder', 'lease', 'deaths', 'runner')
+if not job[1] or ended(job[1]) then return {job[1] or '', 0, 0, 0} end
+local deaths = tonumber(job[5] or 0)
+if job[1] == 'processing' and job[3] ~= ARGV[1] then
+  local left = tonumber(job[4] or 0) - now()
+  local name = string.match(job[3] or '', '^(.*)#')
+  if left > 0 and name ~= ARGV[2] then return {job[1], 0, left, deaths} end
+end
+if job[6] and job[6] ~= ARGV[1] then
+  deaths = redis.call('HINCRBY', KEYS[1], 'deaths', 1)
+  redis.call('HDEL', KEYS[1], 'runner')
+end
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'lease', now() + ARGV[3])
+return {job[1], job[2] and 1 or 0, 0, deaths}
+"""
+)
+"""job; holder, worker, lease in s -> state, canceled, seconds that another's lease still runs, deaths.
+
+`runner` is the holder on whose model the job started last: found by another, it died.
+"""
+
+RELEASE = """
+if redis.call('HGET', KEYS[1], 'holder') == ARGV[1] then
+  redis.call('HDEL', KEYS[1], 'holder', 'lease', 'runner')
+end
+return 1
+"""
+"""job; holder -> 1. It is given back."""
+
+START = (
+    TERMINAL
+    + TELL
+    + """
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'webhook')
+if ended(job[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'state', 'processing', 'lease', now() + ARGV[3], 'revision', (job[2] or 0) + 1,
+  unpack(ARGV, 4))
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[2])
+if job[3] then tell(KEYS[1], ARGV[2], 'started', (job[2] or 0) + 1, '') end
+redis.call('PUBLISH', KEYS[1], '')
+return 1
+"""
+)
+"""job, waiting; lifetime, id, lease in s, fields... -> 1, or 0 if it has ended."""
+
+TEND = (
+    TERMINAL
+    + """
+local job = redis.call('HMGET', KEYS[1], 'holder', 'canceled')
+if job[1] == ARGV[1] then redis.call('HSET', KEYS[1], 'lease', now() + ARGV[2]) end
+return job[2] and 1 or 0
+"""
+)
+"""job; holder, lease in s -> 1 if it shall be canceled."""
+
+REPORT = """
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision')
+if job[1] ~= 'processing' then return 0 end
+redis.call('HSET', KEYS[1], 'progress', ARGV[1], 'revision', (job[2] or 0) + 1)
+redis.call('PUBLISH', KEYS[1], '')
+return 1
+"""
+"""job; progress -> 1, or 0 if it does not run."""
+
+FINISH = (
+    TERMINAL
+    + DAY
+    + TELL
+    + UNCOUNT
+    + """
+local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open', 'webhook',
+  'counted')
+if ended(job[1]) then return 0 end
+local last = 11 + ARGV[5]
+for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
+redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 11, last - 1))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+if job[5] then redis.call('ZREM', job[5], ARGV[1]) end
+if job[7] then uncount(job[7], ARGV[1]) end
+if ARGV[7] ~= '' then
+  local out = #ARGV[4]
+  for blob in string.gmatch(ARGV[10], '%S+') do out = out + redis.call('STRLEN', blob) end
+  if redis.call('RPUSH', KEYS[4], ARGV[7] .. ',' .. out .. ']') > tonumber(ARGV[8]) then
+    redis.call('RPOP', KEYS[4])
+    redis.call('INCR', KEYS[4] .. ':dropped')
+  end
+end
+if job[4] and tonumber(ARGV[9]) > 0 then
+  local day = job[4] .. today()
+  redis.call('HINCRBYFLOAT', day, 'seconds', ARGV[9])
+  redis.call('EXPIRE', day, 2 * 86400)
+end
+if KEYS[5] then
+  redis.call('HSET', KEYS[5], unpack(ARGV, last))
+  redis.call('EXPIRE', KEYS[5], ARGV[6])
+end
+if job[6] then tell(KEYS[1], ARGV[1], 'completed', (job[2] or 0) + 1, ARGV[4]) end
+if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
+redis.call('PUBLISH', KEYS[1], '')
+return 1
+"""
+)
+"""job, waiting, share, usage, session if it has new variables; id, reply_to, lifetime, result, number
+of field arguments, lifetime of the session, what usage keeps of it or '', most that usage keeps, seconds of
+the model's time, large outputs, fields..., variables... -> 1, or 0 if it had ended before."""

@@ -1,0 +1,27 @@
+"""The part of the job store that knows clients: what they have used today, and their sessions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasks.records import day_key, session_key
+from tasks.room import DayLimits
+from tasks.store.link import Link, translated
+
+
+class Clients(Link):
+    """What is kept of clients, besides their jobs."""
+
+    def used_today(self, owner: str, endpoint: str) -> DayLimits:
+        """Give what a client whose use is limited has used of an endpoint today, in whole seconds."""
+        with translated():
+            key = f"{day_key(owner, endpoint)}{int(self._redis.time()[0] // 86400)}"
+            used = self._redis.hmget(key, "bytes", "seconds")
+        return DayLimits(*(int(float(number or 0)) for number in used))
+
+    def session_vars(self, session: str, endpoint: str) -> dict[str, Any]:
+        """Give the stored session variables of one client session at one endpoint."""
+        with translated():
+            stored = self._redis.hgetall(session_key(session, endpoint))
+        return {name: json.loads(value) for name, value in stored.items()}

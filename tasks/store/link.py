@@ -1,0 +1,108 @@
+"""The connection to Redis that all parts of the job store share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from typing import Any, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tasks.errors import StoreUnavailable
+
+SILENCE = 2  # s; a server that says nothing for longer counts as down
+
+Call = tuple[str, list[str], list[Any]]
+"""A script of `tasks/scripts/`, its keys and its arguments."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn into `StoreUnavailable` what is wrong with the server, not with what we ask of it."""
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError) as error:
+        raise StoreUnavailable(f"the job store does not answer: {error}") from error
+    except redis.ResponseError as error:
+        if "MISCONF" not in str(error) and "OOM" not in str(error):  # its disk or its memory is full
+            raise
+        raise StoreUnavailable(f"the job store takes no writes: {error}") from error
+
+
+class Link:
+    """Connections to one Redis server.
+
+    Every method raises `StoreUnavailable` if Redis does not answer.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis: Any = client  # redis-py's annotations mix what its sync and async clients give
+
+    @classmethod
+    def from_url(cls, url: str, connections: int = 64, silence: float = SILENCE) -> Self:
+        """Build a store of the server at `url` (redis://, rediss:// or unix://). Opens no connection.
+
+        Args:
+            url: where Redis is.
+            connections: at most so many; a caller waits for a free one.
+            silence: seconds without an answer after which the server counts as down.
+        """
+        pool = redis.BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=5,
+            socket_connect_timeout=1,
+            socket_timeout=silence,
+            health_check_interval=10,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # a stale connection
+            decode_responses=True,
+        )
+        return cls(redis.Redis(connection_pool=pool))
+
+    @property
+    def connection_pool(self) -> redis.ConnectionPool:
+        """The connections to Redis, for what else is kept there."""
+        pool: redis.ConnectionPool = self._redis.connection_pool
+        return pool
+
+    def close(self) -> None:
+        """Close its connections; the next call opens another one."""
+        self._redis.connection_pool.disconnect()
+
+    def ping(self) -> None:
+        """Ask whether Redis answers."""
+        with translated():
+            self._redis.ping()
+
+    def pubsub(self, confirmations: bool = False) -> redis.client.PubSub:
+        """Give a subscriber with a connection of its own; it may get `confirmations` of what it does, too."""
+        return self._redis.pubsub(ignore_subscribe_messages=not confirmations)
+
+    def publish(self, channel: str, text: str) -> None:
+        """Tell whoever listens on `channel`."""
+        with translated():
+            self._redis.publish(channel, text)
+
+    def run(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in one round trip; load them first if the server does not know them."""
+        pipeline = self._redis.pipeline(transaction=False)
+        with translated():
+            for attempt in (1, 2):
+                for script, keys, args in calls:
+                    pipeline.evalsha(sha1(script.encode()).hexdigest(), len(keys), *keys, *args)
+                try:
+                    return list(pipeline.execute())
+                except redis.exceptions.NoScriptError:  # what has run runs again: every script bears that
+                    if attempt == 2:
+                        raise
+                for script in {script for script, _, _ in calls}:
+                    self._redis.script_load(script)
+        return []
+
+    def command(self, *parts: Any) -> Any:
+        """Give what Redis answers to one command."""
+        with translated():
+            return self._redis.execute_command(*parts)
