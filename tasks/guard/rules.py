@@ -17,8 +17,13 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)  # printable ASCII, no space
 _HOST = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_-]{1,63}\.?")
 _IPV6_UNICAST = IPv6Network("2000::/3")
-# An IPv4 address stands in these; what such an address reaches is up to whoever runs the gateway.
-_TUNNELS = tuple(map(ip_network, ("2001::/32", "2002::/16", "192.88.99.0/24")))
+_TUNNELS = ("2001::/32", "2002::/16", "192.88.99.0/24")
+"""An IPv4 address stands in these; what such an address reaches is up to whoever runs the gateway."""
+_SPECIAL = ("192.0.0.0/24", "3fff::/20")
+"""Of IANA's registries; `is_global` of Python 3.11 does not know all of them. 192.0.0.192 was Oracle's metadata."""
+_CLOUDS = ("168.63.129.16/32",)
+"""Not private by its number, but served by Azure inside of every machine."""
+_INSIDE = tuple(map(ip_network, (*_TUNNELS, *_SPECIAL, *_CLOUDS)))
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 
@@ -78,10 +83,10 @@ def is_public(address: Address) -> bool:
     """Tell whether everybody on the internet would reach the same machine by this address.
 
     Not public are loopback, private, link-local (where clouds serve credentials), carrier-grade NAT,
-    multicast and reserved addresses, and tunnels; nor an IPv6 address that stands for such an IPv4 one.
+    multicast, special and reserved addresses, and tunnels; nor an IPv6 address that stands for such an IPv4 one.
     """
     address = _plain(address)
-    if address.is_multicast or address.is_reserved or any(address in network for network in _TUNNELS):
+    if address.is_multicast or address.is_reserved or any(address in network for network in _INSIDE):
         return False
     return address.is_global and (address.version == 4 or address in _IPV6_UNICAST)
 
