@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.errors import OutgoingRefused, WebhookProblems
-from tasks.guard.rules import Rules, read_url
+from tasks.guard.rules import LONGEST_URL, Rules, read_url
 from tasks.records import dumps
 
 STARTED, COMPLETED = "started", "completed"
 EVENTS = (STARTED, COMPLETED)
+LONGEST = LONGEST_URL + 1000  # characters of an object as JSON: more would take time and memory to read
 _FORM = 'a URL, or an object as {"url": "https://...", "events": ["completed"]}'
 
 
@@ -44,11 +45,13 @@ def read_webhook(value: Any, rules: Rules) -> Webhook:
     Raises:
         WebhookProblems: with all that is wrong.
     """
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise WebhookProblems([f"is too long: at most {LONGEST} characters allowed"])
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise WebhookProblems([f"is neither {_FORM}"]) from None
+            raise WebhookProblems([f"must be {_FORM}"]) from None
     if isinstance(value, str):
         value = {"url": value}
     if not isinstance(value, dict) or not isinstance(value.get("url"), str):

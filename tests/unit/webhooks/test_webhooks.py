@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as Receiver
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from tasks.errors import WebhookProblems
 from tasks.guard.rules import Rules
 from tasks.settings import WEBHOOK_DELAYS
 from tasks.webhooks.hook import Webhook, read_webhook
@@ -72,6 +73,22 @@ def test_a_webhook_keeps_its_text() -> None:
     hook = read_webhook({"url": "https://example.com/?a=b", "events": ["completed", "started"]}, Rules())
     assert hook == Webhook("https://example.com/?a=b", ("started", "completed"))
     assert Webhook.from_text(hook.to_text()) == hook
+
+
+@pytest.mark.parametrize(
+    "text", ['{"url": "https://a.example", "x": [' + "{}," * 10_000 + "{}]}", " " * 50_000]
+)
+def test_a_text_that_is_too_long_for_a_webhook_is_not_read(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.webhooks.hook.json.loads", lambda _: pytest.fail("it was read"))
+    with pytest.raises(WebhookProblems, match="too long: at most 9000 characters"):
+        read_webhook(text, Rules())
+
+
+def test_what_is_no_webhook_is_told_what_it_must_be() -> None:
+    with pytest.raises(WebhookProblems, match="^must be a URL, or an object"):
+        read_webhook('{"url": ', Rules())
 
 
 def test_a_slow_client_leaves_threads_to_others() -> None:
