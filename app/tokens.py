@@ -9,6 +9,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from tasks.accounts import Client, Clients
 
 SESSION_LIFETIME = 30 * 86400  # s
+LONGEST = 8190  # characters of a credential, as of a header; a body may hold 100 MB in its place
 
 
 class Authenticator:
@@ -30,6 +31,8 @@ class Authenticator:
         Raises:
             DatabaseUnavailable: nobody can tell at the moment.
         """
+        if len(credential) > LONGEST:
+            return None
         return self._clients.find(credential) or self._of_token(credential)
 
     def session_token(self, credential: str, client: Client) -> str:

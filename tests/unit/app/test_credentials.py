@@ -49,6 +49,13 @@ def test_the_first_credential_given_decides(
     assert client.post("/echo", json=body, headers=bearer(header) if header else {}).status_code == status
 
 
+def test_a_text_that_is_too_long_for_a_credential_is_not_looked_up(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hmac.new", lambda *_: pytest.fail("it was hashed"))
+    assert client.post("/api/validate_key", json={"key": "k" * 10_000}).json["success"] is False
+
+
 def test_a_missing_key_and_a_wrong_one_are_told_apart(client: Any) -> None:
     missing = client.post("/echo", json={"text": "hi"})
     wrong = client.post("/echo", json={"text": "hi", "key": "wrong"})
