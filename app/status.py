@@ -97,7 +97,7 @@ def read_filter(values: dict[str, Any]) -> Filter:
     for name in sorted(unknown):
         wrong[name] = [f"Invalid input parameter: {name}. The list takes limit, cursor, state and endpoint"]
     limit = str(values.get("limit", DEFAULT_LIMIT))
-    if not (limit.isdecimal() and 1 <= int(limit[:4]) <= LARGEST_LIMIT):
+    if not (limit.isdecimal() and len(limit) <= 4 and 1 <= int(limit) <= LARGEST_LIMIT):
         wrong["limit"] = [f"limit must be a whole number from 1 to {LARGEST_LIMIT}"]
     cursor = values.get("cursor")
     if cursor is not None and not CURSOR.fullmatch(cursor):

@@ -169,6 +169,6 @@ def test_a_cursor_is_one_that_was_given_out(ask: Any, cursor: str) -> None:
     assert ask(f"/jobs?cursor={cursor}").json["errors"].keys() == {"cursor"}
 
 
-@pytest.mark.parametrize("limit", ["0", "101", "1000", "-1", "1.5", "x", ""])
+@pytest.mark.parametrize("limit", ["0", "101", "1000", "-1", "1.5", "x", "", "00500000"])
 def test_a_page_has_a_size(ask: Any, limit: str) -> None:
     assert ask(f"/jobs?limit={limit}").json["errors"].keys() == {"limit"}
