@@ -7,6 +7,7 @@ comes too slowly is given up: its client would hold a connection, and what it ha
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from io import BytesIO
 from typing import IO, Any, cast
 
@@ -16,6 +17,7 @@ from werkzeug.formparser import FormDataParser
 
 from app.errors import ApiError
 from app.green import within
+from schemas.errors import listed
 
 MULTIPART = "multipart/form-data"
 PIECE = 1 << 20  # bytes; gunicorn copies what it holds for each smaller one
@@ -100,8 +102,13 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
             values[name] = contents if len(contents) > 1 else contents[0]
     twice = [name for name, given in texts.lists() if len(given) > 1 or name in values]
     if twice:
-        raise ApiError("malformed_request", f"Given more than once: {', '.join(twice)}")
+        raise given_twice(twice)
     return texts.to_dict() | values
+
+
+def given_twice(names: Sequence[str]) -> ApiError:
+    """Give the answer to a request with parameters that stand twice."""
+    return ApiError("malformed_request", f"Given more than once: {listed(names)}")
 
 
 def _content(part: FileStorage) -> bytes:

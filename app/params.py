@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 
 from flask import g, request
 
-from app.bodies import MULTIPART, read_body, read_multipart
+from app.bodies import MULTIPART, given_twice, read_body, read_multipart
 from app.errors import ApiError
 from app.services import services
 from schemas.jsontext import BadJson, read_json
@@ -100,7 +100,7 @@ def _pairs(raw: bytes) -> dict[str, Any]:
         raise ApiError("malformed_request", f"More than {MAX_FIELDS} parameters") from None
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
-        raise ApiError("malformed_request", f"Given more than once: {', '.join(twice)}")
+        raise given_twice(twice)
     return dict(pairs)
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from schemas.values import LONGEST_SHOWN
+
 NAMES_LISTED = 20
-"""How many unknown parameters one message names; a body may hold any number of them."""
+"""How many parameters one message names; a body may hold any number of them."""
 
 
 class SchemaError(Exception):
@@ -92,6 +95,10 @@ class OutputError(SchemaError):
 
 def unknown_parameters(names: Collection[str]) -> str:
     """Give the sentence that refuses parameters which an endpoint does not have."""
-    listed = ", ".join(list(names)[:NAMES_LISTED])
-    more = f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else ""
-    return f"Invalid input parameter(s): {listed}{more}"
+    return f"Invalid input parameter(s): {listed(names)}"
+
+
+def listed(names: Collection[str]) -> str:
+    """Give names of a client's as an error text lists them; there may be any number of any length."""
+    first = ", ".join(name[:LONGEST_SHOWN] for name in islice(names, NAMES_LISTED))
+    return first + (f" and {len(names) - NAMES_LISTED} more" if len(names) > NAMES_LISTED else "")

@@ -64,6 +64,12 @@ def test_the_type_of_the_body_may_be_left_out(client: Any) -> None:
     assert client.post("/echo", data=b'{"text": "hi"}', headers=AUTH).status_code == 200
 
 
+def test_names_that_stand_twice_are_told_shortly(send: Any) -> None:
+    answer = send("&".join(f"{i}{'n' * 1000}=&" * 2 for i in range(30)), FORM)
+    assert answer.json["error"][0].startswith("Given more than once: 0nnn")
+    assert answer.json["error"][0].endswith("and 10 more") and len(answer.data) < 2000
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/mixed; boundary=x", "application/xml"])
 def test_other_types_of_bodies_are_refused(send: Any, kind: str) -> None:
     answer = send(b'{"text": "hi"}', kind)
