@@ -20,7 +20,7 @@ _IPV6_UNICAST = IPv6Network("2000::/3")
 _TUNNELS = ("2001::/32", "2002::/16", "192.88.99.0/24")
 """An IPv4 address stands in these; what such an address reaches is up to whoever runs the gateway."""
 _SPECIAL = ("192.0.0.0/24", "3fff::/20")
-"""Of IANA's registries; `is_global` of Python 3.11 does not know all of them. 192.0.0.192 was Oracle's metadata."""
+"""Of IANA's registries; `is_global` of Python 3.11 does not know all of them. Oracle's metadata were there."""
 _CLOUDS = ("168.63.129.16/32",)
 """Not private by its number, but served by Azure inside of every machine."""
 _INSIDE = tuple(map(ip_network, (*_TUNNELS, *_SPECIAL, *_CLOUDS)))
@@ -83,7 +83,8 @@ def is_public(address: Address) -> bool:
     """Tell whether everybody on the internet would reach the same machine by this address.
 
     Not public are loopback, private, link-local (where clouds serve credentials), carrier-grade NAT,
-    multicast, special and reserved addresses, and tunnels; nor an IPv6 address that stands for such an IPv4 one.
+    multicast, special and reserved addresses, and tunnels; nor an IPv6 address that stands for such an IPv4
+    one.
     """
     address = _plain(address)
     if address.is_multicast or address.is_reserved or any(address in network for network in _INSIDE):
