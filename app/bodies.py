@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import IO, Any, cast
 
 from flask import request
+from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 
@@ -29,6 +30,8 @@ class _Stream:
     """The stream of the current request's body, read with pauses, and as a whole or not at all."""
 
     def __init__(self) -> None:
+        if request.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
+            raise ApiError("unsupported_media_type", "The body has a Content-Encoding: send it as it is")
         self._stream = request.stream
         self._received = 0
         self._end = time.monotonic() + PATIENCE
@@ -37,12 +40,15 @@ class _Stream:
         """Give the next bytes; none: it has ended.
 
         Raises:
-            ApiError: it comes too slowly, or ends before the length that its header says.
+            ApiError: it comes too slowly, is malformed, or ends before the length that its header says.
         """
         time.sleep(0)
         left = self._end + self._received / SLOWEST - time.monotonic()
         with within(left, ApiError("body_too_slow", f"The body came slower than {SLOWEST} bytes/s")):
-            piece = self._stream.read(size)
+            try:
+                piece = self._stream.read(size)
+            except ParseException:  # of a body without a length: each part of it tells its own
+                raise ApiError("malformed_request", "The chunks of the body are malformed") from None
         self._received += len(piece)
         if not piece and self._received < (request.content_length or 0):
             raise ApiError("malformed_request", "The body is shorter than its Content-Length")
@@ -53,7 +59,7 @@ def read_body() -> bytes:
     """Give the current request's body.
 
     Raises:
-        ApiError: it comes too slowly, or not as a whole.
+        ApiError: it comes too slowly, or not as a whole, or compressed.
         werkzeug.exceptions.RequestEntityTooLarge: it is larger than the settings allow.
     """
     body = BytesIO()  # which grows in its place, where pieces would be there twice
@@ -77,7 +83,7 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
     browser's form, and left out. Names of files mean nothing.
 
     Raises:
-        ApiError: the body is malformed, comes too slowly, or a name is given twice.
+        ApiError: the body is malformed or compressed, comes too slowly, or a name is given twice.
         werkzeug.exceptions.RequestEntityTooLarge: it is too large, or has more than `max_parts` parts.
     """
     parser = FormDataParser(

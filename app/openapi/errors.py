@@ -30,7 +30,7 @@ MEANINGS = {
     "lapsed": "The job waited for too long and will not run.",
     "canceled": "The job was canceled.",
     "body_too_large": "The body is larger than the server takes.",
-    "unsupported_media_type": "The body is of a type that is not read here.",
+    "unsupported_media_type": "The body is of a type that is not read here, or compressed.",
     "range_not_satisfiable": "The output ends before the range begins.",
     "idempotency_key_reused": "Another request came with this `Idempotency-Key` before.",
     "day_limit_reached": "This client has used as much today (in UTC) as it may.",

@@ -200,3 +200,15 @@ def test_a_body_that_comes_too_slowly_is_given_up(start: Start) -> None:
         assert (status, json.loads(body)["code"]) == (408, "body_too_slow")
     assert time.monotonic() - began < 30
     assert get(f"{api.url}/healthz")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [b"x\r\n", b"1;" + b"s3cret" * 100 + b"=\x01\r\n{\r\n", b"0\r\nContent-Length: 3\r\nX: s3cret\r\n\r\n"],
+)
+def test_a_body_in_malformed_chunks_is_the_clients_fault(start: Start, chunks: bytes) -> None:
+    api = start(wsgi="hasty:app")
+    head = b"POST /api/validate_key HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    status, _, body = raw(api, head + chunks)
+    assert (status, json.loads(body)["code"]) == (400, "malformed_request")
+    assert "Traceback" not in api.log() and "s3cret" not in api.log()

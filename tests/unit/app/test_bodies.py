@@ -77,6 +77,13 @@ def test_other_types_of_bodies_are_refused(send: Any, kind: str) -> None:
     assert answer.json["code"] == "unsupported_media_type"
 
 
+@pytest.mark.parametrize("path", ["/echo", "/uploads"])
+def test_a_compressed_body_is_refused_with_what_to_do(client: Any, path: str) -> None:
+    answer = client.post(path, data=b"\x1f\x8b", headers={**AUTH, "Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json["code"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding: send it as it is" in answer.json["error"][0]
+
+
 @pytest.mark.parametrize(
     "raw", [b"text=%ff", b"text=a&text=b", b"&".join(b"a=1" for _ in range(2000)), b"t\xff=1"]
 )
