@@ -20,7 +20,7 @@ _IPV6_UNICAST = IPv6Network("2000::/3")
 _TUNNELS = ("2001::/32", "2002::/16", "192.88.99.0/24")
 """An IPv4 address stands in these; what such an address reaches is up to whoever runs the gateway."""
 _SPECIAL = ("192.0.0.0/24", "3fff::/20")
-"""Of IANA's registries; `is_global` of Python 3.11 does not know all of them. Oracle's metadata were there."""
+"""Of IANA's registries; `is_global` of Python 3.11 does not know all of them. Oracle had metadata there."""
 _CLOUDS = ("168.63.129.16/32",)
 """Not private by its number, but served by Azure inside of every machine."""
 _INSIDE = tuple(map(ip_network, (*_TUNNELS, *_SPECIAL, *_CLOUDS)))
