@@ -195,9 +195,13 @@ class BatchPool(BasePool):
             os.eventfd_read(self._wake)
         except BlockingIOError:
             pass
-        with self._consumer.together():
-            while self._answers:
-                self._handle(self._answers.popleft())
+        try:
+            with self._consumer.together():
+                while self._answers:
+                    self._handle(self._answers.popleft())
+        finally:
+            if self._answers:  # the connection broke at one of them; `_reply` counts on our being on the way
+                os.eventfd_write(self._wake, 1)
 
     def _handle(self, answer: Answer | Fatal) -> None:
         if isinstance(answer, Fatal):
