@@ -34,9 +34,7 @@ class Luggage:
         for item in items:
             texts = self._texts(item.blobs)
             if None in texts:
-                lost.append(
-                    Outcome(item.number, error="The inputs of this job are not in the store any more")
-                )
+                lost.append(Outcome(item.number, error=LOST))
             else:
                 whole.append(replace(item, inputs=unpack(item.inputs, item.blobs, texts), blobs=[]))
         return whole, lost

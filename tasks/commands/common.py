@@ -53,7 +53,7 @@ def problems_told() -> Iterator[None]:
     except (SettingsError, KeyProblems) as error:
         problems = error.problems
     except WebhookProblems as error:
-        problems = [f"The webhook {problem}" for problem in error.problems]
+        problems = [f"Webhook: {problem}" for problem in error.problems]
     except EndpointFileError as error:
         problems = str(error).splitlines()
     except (DatabaseUnavailable, StoreUnavailable) as error:

@@ -31,7 +31,14 @@ def webhooks() -> None:
 
 @webhooks.command("list")
 @click.option("--state", type=click.Choice(["pending", "delivered", "failed", "gone"]), help="Only these.")
-@click.option("--limit", default=LISTED, show_default=True, metavar="N", help="Not more than these.")
+@click.option(
+    "--limit",
+    default=LISTED,
+    type=click.IntRange(min=1),
+    show_default=True,
+    metavar="N",
+    help="Not more than these.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: a list of objects.")
 def list_(state: str | None, limit: int, as_json: bool) -> None:
     """List messages of the last four days, newest first; those that arrived, of the last day."""
@@ -124,7 +131,11 @@ def _accounts(key: str, files: bool = True) -> Iterator[tuple[WebhookStore, str,
 
     settings, endpoints = load()
     with problems_told(), closing(Database.of(settings)) as database:
-        named = _in_files(settings, endpoints, key) if files else []
+        named = _in_files(settings, endpoints, key)
+        if named and not files:
+            fail(
+                [f"{key} stands in a file: only a key made by `stoker keys add` can have a server of its own"]
+            )
         if len(named) > 1:
             fail([f"several keys in files are called {key}: name one by its id, {' or '.join(named)}"])
         client = named[0] if named else KeyStore(database).find(key).client.id

@@ -90,6 +90,16 @@ def test_a_key_gets_a_server_and_secrets_by_the_command_line(stoker, stoker_home
     stoker("demo-key")
     demo = stoker("webhooks", "secret", "demo")
     assert demo.stdout.startswith("whsec_") and demo.stdout != second
-    for wrong in (("secret", "nope"), ("set", key[:14], "http://10.0.0.1/")):
+    for wrong in (
+        ("secret", "nope"),
+        ("set", key[:14], "http://10.0.0.1/"),
+        ("set", "demo", "https://a.example"),
+    ):
         answer = stoker("webhooks", *wrong)
         assert answer.exit_code == 2 and len(answer.output.splitlines()) == 1
+    assert "stoker keys add" in answer.output
+
+
+def test_a_list_of_less_than_one_message_is_refused(stoker):
+    answer = stoker("webhooks", "list", "--limit", "-1")
+    assert answer.exit_code == 2 and "range x>=1" in answer.output
