@@ -50,14 +50,11 @@ def unpack(
 
 
 def _strings(value: Any, path: Path, large: int) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        if len(value) > large:
-            yield path, value
-    elif isinstance(value, Mapping):
-        for name, part in value.items():
-            yield from _strings(part, [*path, name], large)
-    elif isinstance(value, list):
-        for place, part in enumerate(value):
+    for place, part in enumerate(value) if isinstance(value, list) else value.items():
+        if isinstance(part, str):
+            if len(part) > large:
+                yield [*path, place], part
+        elif isinstance(part, list | dict):  # a call for each number of a long list would take its time
             yield from _strings(part, [*path, place], large)
 
 
