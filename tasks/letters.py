@@ -8,11 +8,13 @@ why in the header `x-death`.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from types import NoneType
 from typing import Any
 
 from tasks.celery import DELIVERY_LIMIT
@@ -20,6 +22,7 @@ from tasks.jobs import Job
 
 REFUSED = "rejected"  # RabbitMQ's word for what a worker refused
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_MAYBE = (str, NoneType)
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "id": str,
     "endpoint": str,
@@ -29,6 +32,11 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "accepted": (int, float),
     "deadline": (int, float),
     "result_lifetime": (int, float),
+    "reply_to": _MAYBE,
+    "session": _MAYBE,
+    "blobs": list,
+    "key": str,
+    "size": int,
 }
 
 
@@ -83,10 +91,12 @@ def job_in(payload: Any) -> Job | None:
     """Give the job that a Celery message's payload holds; None if it holds none that can be run."""
     try:
         (wire, *_), _, _ = payload
-        if not all(isinstance(wire.get(name), types) for name, types in _TYPES.items()):
+        if not all(isinstance(wire[name], types) for name, types in _TYPES.items() if name in wire):
             return None
-        return Job.from_wire(wire)
-    except (AttributeError, TypeError, ValueError):
+        job = Job.from_wire(wire)
+        whole = all(isinstance(path, list) and isinstance(name, str) for path, name in job.blobs)
+        return job if whole and math.isfinite(job.accepted + job.deadline + job.result_lifetime) else None
+    except (AttributeError, TypeError, ValueError, OverflowError):
         return None
 
 

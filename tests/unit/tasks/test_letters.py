@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 
 import pytest
@@ -67,6 +68,25 @@ def test_letter_survives_its_wire_form():
 
 def test_job_is_found():
     assert job_of(BODY) == job_in([[JOB.to_wire()], {}, {}]) == JOB
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"blobs": 5},
+        {"blobs": [1]},
+        {"blobs": [["image", "a"]]},
+        {"key": [1]},
+        {"size": "x"},
+        {"reply_to": 5},
+        {"session": {}},
+        {"result_lifetime": math.inf},
+        {"accepted": math.nan},
+        {"deadline": 10**400},
+    ],
+)
+def test_job_that_would_end_its_worker_is_none(strange):
+    assert job_in([[JOB.to_wire() | strange], {}, {}]) is None
 
 
 @pytest.mark.parametrize("name", ["id", "endpoint", "queue", "inputs", "owner", "accepted", "deadline"])
