@@ -55,8 +55,8 @@ class _Stream:
         return piece
 
 
-def read_body() -> bytes:
-    """Give the current request's body.
+def read_body() -> BytesIO:
+    """Give the current request's body, in memory.
 
     Raises:
         ApiError: it comes too slowly, or not as a whole, or compressed.
@@ -64,7 +64,7 @@ def read_body() -> bytes:
     """
     body = BytesIO()  # which grows in its place, where pieces would be there twice
     body.writelines(iter(_Stream().read, b""))
-    return body.getvalue()
+    return body
 
 
 def _memory(

@@ -70,6 +70,8 @@ def run(endpoint: Endpoint) -> ResponseReturnValue:
     replies = services().replies
     with replies.expect(job_id) as waiter:  # before it is submitted: no result can come too early
         meant = _submit_once(endpoint, params, inputs, job_id, client_session, replies.channel)
+        for accepted in (params.values, inputs):
+            accepted.clear()  # the job has its own copy: files shall not stay while the client waits
         if meant == job_id:
             cancels = flags.get(CANCEL_FLAG, endpoint.cancel_on_disconnect) and not is_repeatable()
             result = hold(waiter.wait, endpoint, job_id, patience.seconds, cancels=cancels)

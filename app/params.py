@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -68,21 +69,22 @@ def _read() -> Params:
 def _body() -> Params:
     if request.mimetype == MULTIPART:
         return Params(read_multipart(MAX_FIELDS), textual=True)
-    raw = read_body()
-    if not raw:
+    body = read_body()
+    size = body.tell()
+    if not size:
         return Params()
-    read = services().converter.run if len(raw) > LARGE else _at_once
+    read = services().converter.run if size > LARGE else _at_once
     if request.mimetype == FORM:
-        return Params(read(_pairs, raw), textual=True)
+        return Params(read(_pairs, body.getvalue()), textual=True)
     if request.is_json or not request.mimetype:
-        return Params(read(_object, raw))
+        return Params(read(_object, body))
     raise ApiError(
         "unsupported_media_type", f"Send the parameters as application/json, {MULTIPART} or {FORM}"
     )
 
 
-def _at_once(reader: Callable[[bytes], dict[str, Any]], raw: bytes) -> dict[str, Any]:
-    return reader(raw)
+def _at_once(reader: Callable[[Any], dict[str, Any]], body: Any) -> dict[str, Any]:
+    return reader(body)
 
 
 def _pairs(raw: bytes) -> dict[str, Any]:
@@ -104,9 +106,9 @@ def _pairs(raw: bytes) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def _object(body: BytesIO) -> dict[str, Any]:
     try:
-        value = read_json(raw, MAX_DEPTH)
+        value = read_json(body, MAX_DEPTH)
     except BadJson as error:
         raise ApiError("malformed_request", f"The body {error}") from None
     if not isinstance(value, dict):

@@ -67,7 +67,7 @@ blueprint.add_url_rule("/uploads/<upload_id>", view_func=OwnUpload.as_view("uplo
 
 def _files() -> list[bytes]:
     if request.mimetype != MULTIPART:
-        return [read_body()]
+        return [read_body().getvalue()]
     files: list[bytes] = []
     for name, value in request_params().without(*KEY_PARAMETERS).items():
         found = value if isinstance(value, list) else [value]

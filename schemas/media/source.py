@@ -76,14 +76,10 @@ def data_url(data: bytes, media_type: str) -> str:
         data: its bytes.
         media_type: such as "image/png".
     """
-    head = f"data:{media_type};base64,".encode()
-    text = bytearray(len(head) + -(-len(data) // 3) * 4)
-    text[: len(head)] = head
-    for place in range(0, len(data), PIECE):  # a large file is copied no more often than it must be
-        piece = binascii.b2a_base64(data[place : place + PIECE], newline=False)
-        start = len(head) + place // 3 * 4
-        text[start : start + len(piece)] = piece
-    return text.decode()
+    text = f"data:{media_type};base64,"
+    for place in range(0, len(data), PIECE):  # Python lets the text grow in its place: it is there only once
+        text += binascii.b2a_base64(data[place : place + PIECE], newline=False).decode()
+    return text
 
 
 def _decode(text: str, start: int) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tasks.records import UNFINISHED_LIFETIME, blob_key
 from tasks.store.link import Link, translated
 
-PIECE = 2 * 2**20  # bytes, or characters; a larger text is sent to Redis in pieces
+PIECE = 2**20  # bytes, or characters; a larger text is sent to Redis in pieces
 
 
 class Texts(Link):

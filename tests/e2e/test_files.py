@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from PIL import Image
 
 from tests.data.hostile import picture
+from tests.services import wait_until
 
 KEY = "a-key-for-the-tests"
 BACK = """
@@ -26,6 +28,14 @@ images = { type = "image_list" }
 image = { type = "image" }
 images = { type = "image_list" }
 """
+NOBODY = """
+[ENDPOINT]
+name = "nobody"
+[WORKER]
+queue = "nobody_cpu"
+[INPUTS]
+image = { type = "image" }
+"""
 
 
 @pytest.fixture
@@ -33,6 +43,7 @@ def stoker_env(stoker_env, stoker_home, tmp_path):
     folder = tmp_path / "endpoints"
     folder.mkdir()
     (folder / "back.toml").write_text(BACK)
+    (folder / "nobody.toml").write_text(NOBODY)
     (stoker_home / "demo-key").write_text(KEY)
     return stoker_env | {"STOKER_ENDPOINTS": str(folder)}
 
@@ -85,6 +96,7 @@ def test_an_upload_goes_through_a_job_and_comes_back_as_a_file(http):
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
 def test_a_large_image_in_and_out_costs_the_api_less_than_four_times_its_size(api, http):
+    # Measured: 2.7 by JSON, where text and values are there at once, 2.5 and 2.4 by form and upload.
     image = photograph(20)
     (process,) = api.children()
     url = "data:image/jpeg;base64," + base64.b64encode(image).decode()
@@ -115,5 +127,35 @@ def test_a_large_image_in_and_out_costs_the_api_less_than_four_times_its_size(ap
     for way in (by_json, by_form, by_upload):
         found = [cost(way) for _ in range(3)]
         peak, kept = map(min, zip(*found, strict=True))  # what else the process does only adds to it
-        assert peak < 4, f"{way.__name__}: {found}"
+        assert peak < 3.5, f"{way.__name__}: {found}"
         assert kept < 1, f"{way.__name__}: {found}"
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_a_request_that_waits_for_its_result_holds_its_files_no_longer(api, http):
+    (process,) = api.children()
+    http.post("/nobody", files={"image": picture("JPEG")}, data={"wait_for_result": "false"})
+    image = photograph(20)
+    url = base64.b64encode(image).decode()
+    before = memory(process, "VmRSS")
+
+    def held():
+        return (memory(process, "VmRSS") - before) / len(image)
+
+    with ThreadPoolExecutor() as threads:
+        waiting = [
+            threads.submit(http.post, "/nobody", files={"image": image}),
+            threads.submit(http.post, "/nobody", json={"image": url}),
+        ]
+        try:
+            wait_until(lambda: len(jobs(http)) == 3, 30, "both jobs are accepted")
+            wait_until(lambda: held() < 1, 30, "their files are let go")
+            assert not any(request.done() for request in waiting)
+        finally:
+            for job in jobs(http):
+                http.delete(f"/jobs/{job['job_id']}")
+        assert {request.result().status_code for request in waiting} == {410}
+
+
+def jobs(http):
+    return http.get("/jobs", params={"endpoint": "nobody"}).json()["jobs"]

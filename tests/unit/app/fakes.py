@@ -121,7 +121,7 @@ class FakeWorkers:
             id=given["job_id"],
             endpoint=endpoint.name,
             queue=endpoint.queue,
-            inputs=inputs,
+            inputs=dict(inputs),
             owner=given["owner"],
             accepted=time.time(),
             deadline=time.time() + 60,

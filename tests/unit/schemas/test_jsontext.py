@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from typing import Any
@@ -81,3 +82,16 @@ def test_what_is_taken_needs_little_memory(unit: str) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 200_000_000
+
+
+def test_a_large_body_is_there_twice_at_most() -> None:
+    text = "x" * 10_000_000
+    tracemalloc.start()
+    body = io.BytesIO()
+    body.write(json.dumps({"text": text}).encode())
+    tracemalloc.reset_peak()
+    assert read_json(body, 3) == {"text": text}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert body.closed
+    assert peak < 2.3 * len(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from schemas.media.attributes import Choice, Range, Size
 from schemas.media.errors import MediaError
@@ -187,6 +187,18 @@ def test_a_large_jpeg_is_shrunk_to_the_same_picture() -> None:
     made = opened(convert(file(picture(size=(4000, 3000)), "JPEG", quality=95), rules))
     assert made.size == (256, 192)
     assert difference(made, picture(size=(4000, 3000)).resize((256, 192))) < 2
+
+
+@pytest.mark.parametrize("size", [(390, 292), (267, 200), (205, 154), (150, 113)])
+def test_fine_lines_are_shrunk_as_well_as_by_lanczos(size: Any) -> None:
+    circles = Image.new("RGB", (400, 300), "white")
+    for radius in range(5, 200, 6):
+        box = (200 - radius, 150 - radius, 200 + radius, 150 + radius)
+        ImageDraw.Draw(circles).ellipse(box, outline="black", width=2)
+    rules = ImageRules(size=Size(maximum=size, auto_convert=True))
+    made, reference = opened(convert(file(circles), rules)), circles.resize(size, Image.Resampling.BICUBIC)
+    by_lanczos = difference(circles.resize(size, Image.Resampling.LANCZOS), reference)
+    assert difference(made, reference) < 1.5 * by_lanczos  # by the mean of pixels, or of the nearest, 2 to 9
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,16 @@ def test_a_file_is_taken_out_of_what_it_came_in(value: str | bytes) -> None:
 @given(st.binary(min_size=1, max_size=200))
 def test_any_bytes_come_back(data: bytes) -> None:
     assert read_source(data_url(data, "image/png"), 200) == data
+
+
+def test_a_large_file_is_there_once_as_base64_while_it_is_written() -> None:
+    data = bytes(10_000_000)
+    tracemalloc.start()
+    text = data_url(data, "image/png")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert base64.b64decode(text.removeprefix("data:image/png;base64,")) == data
+    assert peak < 1.4 * len(text)
 
 
 @pytest.mark.parametrize(
