@@ -31,7 +31,7 @@ class ChatContext(Json):
     the endpoint file supports it, {"image": ...}, {"audio": ...} or {"video": ...}. Other keys pass.
     """
 
-    wanted = "chat_context"
+    wanted = "chat_context (a list of messages)"
 
     def __init__(self, name: str, *, media: Mapping[str, Rules], max_items: int, **common: Any) -> None:
         super().__init__(name, **common)

@@ -83,14 +83,14 @@ class OutputError(SchemaError):
     """A model's output cannot be sent as JSON.
 
     Attributes:
-        field: name of the output.
+        field: name of the output; of a list with the place, as "images[1]".
         reason: what is wrong with it.
     """
 
     def __init__(self, field: str, reason: str) -> None:
         self.field = field
         self.reason = reason
-        super().__init__(f'Output "{field}" {reason}')
+        super().__init__(f'Output "{field}": {reason}')
 
 
 def unknown_parameters(names: Collection[str]) -> str:

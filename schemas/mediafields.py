@@ -13,6 +13,7 @@ from schemas.media.source import Reader, Source
 from schemas.media.words import in_words
 from schemas.parameter import Parameter
 from schemas.tables import Table
+from schemas.values import type_name
 
 
 class Media(Parameter):
@@ -84,6 +85,8 @@ class MediaList(Media):
 
     def convert(self, value: Any) -> list[str]:
         """Check and convert all files; see `Parameter.convert`."""
+        if not isinstance(value, Source | list):
+            self.refuse_type(value)
         values = value if isinstance(value, list) else [value]
         most = self.media.limits.max_items
         if len(values) > most:
@@ -93,7 +96,10 @@ class MediaList(Media):
         found, problems = [], []
         for number, item in enumerate(values):
             if not isinstance(item, Source):
-                self.refuse_type(value)
+                problems.append(
+                    f"Parameter {self.title}[{number}]: must be a data URL or base64, not {type_name(item)}!"
+                )
+                continue
             try:
                 found.append(fitted(item, self.kind, self.media))
             except MediaError as error:

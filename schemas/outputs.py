@@ -104,7 +104,13 @@ class MediaListOutput(MediaOutput):
             return None
         if not isinstance(value, list | tuple) and getattr(value, "ndim", None) != self.stacked:
             raise NotJson(f"must be a list of {self.kind}s or of strings (data URLs), not {type_name(value)}")
-        return [super(MediaListOutput, self).encode(item) for item in value]
+        return [self._encode_item(number, item) for number, item in enumerate(value)]
+
+    def _encode_item(self, number: int, item: Any) -> Any:
+        try:
+            return super().encode(item)
+        except (MediaError, NotJson) as error:
+            raise OutputError(f"{self.data_key}[{number}]", str(error)) from error
 
 
 class ImageOutput(MediaOutput):

@@ -183,4 +183,4 @@ def _checked(source: _Source, form: SoundForm | None = None) -> Iterator[AudioFr
 
 
 def _too_long(seconds: float, longest: float) -> MediaError:
-    return MediaError(f"its duration of {seconds:.1f} s is too long: at most {longest:.1f} s are allowed")
+    return MediaError(f"its duration of {seconds:.1f} s is too long: at most {longest:g} s allowed")

@@ -79,7 +79,7 @@ def as_samples(value: Any, rate: int | None) -> tuple[Samples, int]:
     if rate is None:
         raise MediaError("has no sample rate: declare one for this output, or give (samples, rate)")
     if not isinstance(rate, int | np.integer) or not 1 <= rate <= FASTEST_SAMPLING:
-        raise MediaError(f"its sample rate of {rate} Hz is not between 1 and {FASTEST_SAMPLING} Hz")
+        raise MediaError(f"has a sample rate of {rate} Hz: it must be 1 to {FASTEST_SAMPLING} Hz")
     return _checked(value), int(rate)
 
 
@@ -88,7 +88,9 @@ def _checked(value: Any) -> Samples:
         wanted = "an array, (array, rate), bytes, a file or a string (a data URL)"
         raise MediaError(f"must be {wanted}, not {type_name(value)}")
     samples = np.atleast_2d(np.asarray(value))
-    if samples.ndim != 2 or not samples.size:
+    if not samples.size:
+        raise MediaError("holds no samples")
+    if samples.ndim != 2:
         raise MediaError(
             f"is an array of shape {samples.shape}: sound has (n,), (channels, n) or (n, channels)"
         )

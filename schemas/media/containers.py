@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.media.errors import MediaError
+from schemas.media.limits import AUDIO_FORMATS, VIDEO_FORMATS
 
 LARGEST_INDEX = 1_000_000
 """Samples (frames, packets) that an MP4 file may list: FFmpeg needs about 36 bytes for each to open it."""
@@ -95,7 +96,8 @@ def inspect(data: bytes) -> MediaFile:
         raise MediaError("is empty")
     found = sniff(data)
     if found is None:
-        raise MediaError("is no sound and no video of a known format")
+        formats = ", ".join(dict.fromkeys((*AUDIO_FORMATS, *VIDEO_FORMATS)))
+        raise MediaError(f"is no sound and no video of a known format: send {formats}")
     read = _READERS.get(found)
     return read(data) if read else MediaFile(found, data)
 

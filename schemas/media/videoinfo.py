@@ -18,7 +18,7 @@ from schemas.media.attributes import Pair
 from schemas.media.avio import PICTURE_CODECS, damage_found, in_memory, packets, reading
 from schemas.media.containers import MediaFile, inspect
 from schemas.media.errors import MediaError
-from schemas.media.limits import MediaLimits
+from schemas.media.limits import VIDEO_FORMATS, MediaLimits
 from schemas.media.pictures import decoded, turned
 from schemas.media.rules import check_format
 from schemas.media.sound import SoundInfo, sound_info, thousands
@@ -94,6 +94,8 @@ def opened(data: bytes, limits: MediaLimits) -> Iterator[VideoSource]:
     """
     file = inspect(data)
     problems: list[str] = []
+    if file.format not in VIDEO_FORMATS:
+        raise MediaError(f"is a sound ({file.format}): only videos are taken, as {', '.join(VIDEO_FORMATS)}")
     check_format(file.format, limits.video_formats, problems)
     MediaError.raise_if(problems)
     max_pixels = largest(limits)
@@ -176,7 +178,7 @@ def _size_problems(size: Pair, limits: MediaLimits) -> list[str]:
 
 
 def _too_long(seconds: float, limits: MediaLimits) -> str:
-    return f"its duration of {seconds:.1f} s is too long: at most {limits.max_seconds:.1f} s are allowed"
+    return f"its duration of {seconds:.1f} s is too long: at most {limits.max_seconds:g} s allowed"
 
 
 def _look_through(

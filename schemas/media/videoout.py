@@ -95,7 +95,7 @@ def _rate(value: Any) -> Fraction:
         wanted = '{"frames": ..., "frame_rate": ...}'
         raise MediaError(f"has no frame rate: declare one for this output, or give {wanted}")
     if isinstance(value, bool) or not isinstance(value, int | float | Fraction) or not 0 < value <= FASTEST:
-        raise MediaError(f"its frame rate of {shown(value)} is not between 0 and {FASTEST}")
+        raise MediaError(f"has a frame rate of {shown(value)}: it must be above 0, and {FASTEST} at most")
     return Fraction(value).limit_denominator(1001)
 
 

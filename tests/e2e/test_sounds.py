@@ -54,4 +54,4 @@ def test_damaged_and_wrong_files_are_all_told_at_once(http):
     assert answer.status_code == 400
     errors = answer.json()["errors"]
     assert "is cut off" in errors["speech"][0]
-    assert "format mp3 is not allowed on this server" in errors["clip"][0]
+    assert "is a sound (mp3): only videos are taken" in errors["clip"][0]

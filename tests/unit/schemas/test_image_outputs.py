@@ -222,13 +222,13 @@ BAD = {
 
 @pytest.mark.parametrize(("value", "word"), BAD.values(), ids=BAD)
 def test_what_is_no_image_is_refused_by_name(endpoint: Make, value: Any, word: str) -> None:
-    for rules, wrapped in (
-        ('type = "image", format = "WEBP"', value),
-        ('type = "image_list", format = "WEBP"', [value]),
+    for rules, wrapped, name in (
+        ('type = "image", format = "WEBP"', value, "x"),
+        ('type = "image_list", format = "WEBP"', [ARRAY, value], "x[1]"),
     ):
         with pytest.raises(OutputError) as caught:
             endpoint(rules).dump_outputs({"x": wrapped})
-        assert caught.value.field == "x"
+        assert caught.value.field == name
         assert word in caught.value.reason
 
 
@@ -238,7 +238,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(endpoint: Make) -> None:
         pass
     lost = Image.open(io.BytesIO(picture("PNG")[:100]))
     for value in (closed, lost):
-        with pytest.raises(OutputError, match='Output "x" cannot be read'):
+        with pytest.raises(OutputError, match='Output "x": cannot be read'):
             it.dump_outputs({"x": value})
 
 

@@ -120,7 +120,7 @@ def test_a_value_that_json_cannot_carry_is_named(it: Endpoint, value: Any) -> No
     with pytest.raises(OutputError) as caught:
         it.dump_outputs({"text": "a", "vector": value})
     assert caught.value.field == "vector"
-    assert str(caught.value).startswith('Output "vector" ')
+    assert str(caught.value).startswith('Output "vector": ')
 
 
 def test_an_output_that_holds_itself_is_refused(it: Endpoint) -> None:

@@ -110,7 +110,12 @@ def test_lists_name_the_file_that_is_wrong(endpoint: Make) -> None:
     ("inputs", "value", "message"),
     [
         ('x = { type = "audio" }', MP4, "Parameter x: is a video: only sound is taken!"),
-        ('x = { type = "video" }', WAV, "Parameter x: format wav is not allowed on this server: only mp4"),
+        (
+            'x = { type = "audio" }',
+            b"hello",
+            "of a known format: send wav, mp3, ogg, flac, m4a, webm, mp4, mov",
+        ),
+        ('x = { type = "video" }', WAV, "Parameter x: is a sound (wav): only videos are taken, as mp4, webm"),
         ('x = { type = "audio" }', "!", "Parameter x: is not valid base64"),
         ('x = { type = "audio", sample_rate = { supported = [16000] } }', WAV, "sample rate of 44100 Hz"),
         ('x = { type = "video", duration = { maximum = 0.5 } }', MP4, "at most 0.5 s allowed"),
@@ -181,11 +186,14 @@ def test_lists_of_videos_are_written(endpoint: Make) -> None:
 @pytest.mark.parametrize(
     ("output", "value", "text"),
     [
-        ("audio", np.full(100, np.nan), 'Output "x" holds samples of nan'),
-        ("audio", 7, 'Output "x" must be an array, .* not integer'),
+        ("audio", np.full(100, np.nan), 'Output "x": holds samples of nan'),
+        ("audio", np.zeros(0), 'Output "x": holds no samples'),
+        ("audio", (SECOND, 0), 'Output "x": has a sample rate of 0 Hz: it must be 1 to 384000 Hz'),
+        ("audio_list", [SECOND, np.zeros(0)], r'Output "x\[1\]": holds no samples'),
+        ("audio", 7, 'Output "x": must be an array, .* not integer'),
         ("audio_list", SECOND, "must be a list of audios"),
-        ("video", [np.zeros((4, 4, 7))], 'Output "x" is an array of shape'),
-        ("video", b"x", 'Output "x" is no sound and no video'),
+        ("video", [np.zeros((4, 4, 7))], 'Output "x": is an array of shape'),
+        ("video", b"x", 'Output "x": is no sound and no video'),
     ],
 )
 def test_nonsense_of_models_names_the_output(endpoint: Make, output: str, value: Any, text: str) -> None:

@@ -303,7 +303,7 @@ def test_models_may_give_files(files: dict[str, bytes]) -> None:
         (np.array([0, np.nan, 0]), 16_000, "samples of nan"),
         (np.array([0, np.inf]), 16_000, "samples of inf"),
         (np.array([0.0, 300.0]), 16_000, "samples of 300"),
-        (np.zeros(0), 16_000, "shape"),
+        (np.zeros(0), 16_000, "holds no samples"),
         (np.zeros((2, 3, 4)), 16_000, "shape"),
         (np.zeros((9, 9)), 16_000, "9 channels"),
         (np.zeros(10, bool), 16_000, "array of bool"),
@@ -318,7 +318,7 @@ def test_models_nonsense_is_told(sound: object, rate: int | None, text: str) -> 
 
 
 def test_limits_of_the_server_hold(files: dict[str, bytes]) -> None:
-    with pytest.raises(MediaError, match=r"too long: at most 1\.0 s"):
+    with pytest.raises(MediaError, match=r"too long: at most 1 s"):
         audio.convert(files["ogg"], AudioRules(limits=MediaLimits(max_seconds=1)))
     with pytest.raises(MediaError, match="format ogg is not allowed on this server: only wav"):
         audio.convert(files["ogg"], AudioRules(limits=MediaLimits(audio_formats=("wav",))))

@@ -329,7 +329,7 @@ def test_models_nonsense_is_told(value: object, rate: float | None, text: str) -
 
 def test_limits_of_the_server_hold(film: bytes) -> None:
     for limits, text in (
-        (MediaLimits(max_seconds=1), "too long: at most 1.0 s"),
+        (MediaLimits(max_seconds=1), "too long: at most 1 s"),
         (MediaLimits(max_frames=10), "has 20 frames: at most 10"),
         (MediaLimits(max_side=100), "160 x 120 pixels is too large: at most 100 a side"),
         (MediaLimits(max_pixels=10_000), "at most 10000 pixels in all"),
@@ -340,7 +340,7 @@ def test_limits_of_the_server_hold(film: bytes) -> None:
     webm = video_file(TWENTY, "webm", "libvpx")  # whose header does not tell how many
     with pytest.raises(MediaError, match="has too many frames: at most 10"):
         video.convert(webm, VideoRules(limits=MediaLimits(max_frames=10)))
-    with pytest.raises(MediaError, match="format wav is not allowed"):
+    with pytest.raises(MediaError, match=r"is a sound \(wav\): only videos"):
         video.convert(wav(SOUND), VideoRules())
 
 
@@ -365,7 +365,7 @@ def test_a_picture_far_larger_than_allowed_is_not_even_begun() -> None:
 
 def test_work_and_results_are_limited(film: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     live = video_file(TWENTY, "webm", "libvpx", live="1")  # whose header tells no duration
-    with pytest.raises(MediaError, match=r"its duration of 1\.\d s is too long: at most 1\.0 s"):
+    with pytest.raises(MediaError, match=r"its duration of 1\.\d s is too long: at most 1 s"):
         video.convert(live, VideoRules(limits=MediaLimits(max_seconds=1)))
     with monkeypatch.context() as patch:
         patch.setattr(video, "MOST_PIXELS", 160 * 120 * 19)
