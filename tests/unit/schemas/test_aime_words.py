@@ -210,6 +210,47 @@ def test_attributes_of_sounds(
         assert told(audio.probe(read_source(found, 10**7))) == expected
 
 
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return picture("JPEG", (64, 48), exif=exif)
+
+
+def animation() -> bytes:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    return file.getvalue()
+
+
+FILES: list[tuple[str, Callable[[], bytes], Any, str]] = [
+    ('type = "audio", format = { supported = ["wav"], auto_convert = true }',
+     lambda: sound_file(tone(1000), 44_100, "mp3", "libmp3lame"), "audio/wav", "a conversion to WAV"),
+    ('type = "audio", duration = { maximum = 2 }', lambda: wav(tone(1000, seconds=2.4), 44_100), REFUSED,
+     "`duration`"),
+    ('type = "audio"', lambda: sound_file(tone(1000), 44_100, "aiff", "pcm_s16be"), REFUSED,
+     "files that FFmpeg can read"),
+    ('type = "video"', lambda: video_file([frame(1)], "mp4"), "video/mp4", "`video`"),
+    ('type = "image"', animation, REFUSED, "animations"),
+    ('type = "image"', turned, (48, 64), "EXIF orientation"),
+    ('type = "image", size = { minimum = [64, 64], keep_aspect_ratio = true, auto_convert = true }',
+     lambda: picture("PNG", (40, 20)), (128, 64), "`keep_aspect_ratio` with `minimum`"),
+]  # fmt: skip
+"""Rules, a file, its media type or size as the model gets it, and the row of the documentation."""
+
+
+@pytest.mark.parametrize(("rules", "file", "expected", "row"), FILES, ids=[row for *_, row in FILES])
+def test_what_is_done_otherwise_with_files_is_documented(
+    tmp_path: Path, rules: str, file: Callable[[], bytes], expected: Any, row: str
+) -> None:
+    found = given(tmp_path, rules, data_url(file(), "image/JPEG"))
+    if expected is REFUSED or isinstance(expected, tuple):
+        assert (found if expected is REFUSED else image_of(found).size) == expected
+    else:
+        assert found.startswith(f"data:{expected};base64,")
+    assert f"\n| {row}" in DIFFERENCES
+
+
 @pytest.fixture(scope="module")
 def endpoints() -> Mapping[str, Endpoint]:
     """Endpoints of files in AIME's words."""

@@ -287,6 +287,12 @@ def test_models_sounds_are_written_as_declared(format: str) -> None:
     assert round(peak(samples[0], rate)) == 1000
 
 
+def test_15_khz_of_a_model_is_gone_at_16_khz() -> None:
+    samples, rate = samples_of(audioout.encode((tone(15_000), 44_100), AudioForm("wav", sample_rate=16_000)))
+    assert rate == 16_000
+    assert loudness(samples) < 0.001 * HALF
+
+
 def test_models_may_give_files(files: dict[str, bytes]) -> None:
     assert audioout.encode(files["wav"], AudioForm("wav")) == files["wav"]
     assert audioout.encode(io.BytesIO(files["wav"]), AudioForm()) == files["wav"]
