@@ -53,8 +53,8 @@ def open_sound(value: str) -> tuple[numpy.ndarray, int]:
         value: a data URL.
 
     Returns:
-        Floats (float32) of shape (channels, samples), and the sample rate in Hz. They lie between -1 and 1, but
-        for files that store floats themselves.
+        Floats (float32) of shape (channels, samples), and the sample rate in Hz. They lie between -1 and 1,
+        but for files that store floats themselves.
 
     Raises:
         ValueError: it is none.
