@@ -321,7 +321,7 @@ def test_a_key_may_have_a_server_of_its_own_and_its_secret_is_rotated(
     [
         (7, "must be a URL, or an object"),
         ({"events": ["completed"]}, "must be a URL, or an object"),
-        ('{"url": ', "is neither a URL, or an object"),
+        ('{"url": ', "must be a URL, or an object"),
         ("ftp://example.com", "its url is no URL"),
         ("https://me:word@example.com/", "its url holds credentials"),
         (
