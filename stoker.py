@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
+from importlib.util import find_spec
 from pathlib import Path
 
 try:
@@ -58,7 +60,7 @@ def check() -> None:
     """Check the settings and the endpoint files."""
     _, endpoints = load()
     for name, endpoint in sorted(endpoints.items()):
-        served = endpoint.model or "served from elsewhere"
+        served = _model(endpoint.model) if endpoint.model else "served from elsewhere"
         click.echo(f"  {name}: queue {endpoint.queue}, {served if endpoint.enabled else 'disabled'}")
     click.echo(f"OK: {len(endpoints)} endpoints")
 
@@ -90,6 +92,14 @@ def cancel(job_id: str) -> None:
     if state is None:
         fail([f"there is no job {job_id}, or its result has been forgotten"])
     click.echo(state.value)
+
+
+def _model(name: str) -> str:
+    """Show a model; say so if its module is not here, as it need not be where no worker runs."""
+    package = name.partition(":")[0].partition(".")[0]
+    if find_spec(package) or PathFinder.find_spec(package, [str(Path.cwd())]):
+        return name
+    return f"{name} (there is no module {package} here: a worker needs it in the folder where it starts)"
 
 
 def _say(line: str) -> None:

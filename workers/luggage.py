@@ -16,6 +16,9 @@ from workers.messages import Item, Outcome
 from workers.results import until_stored
 
 LOST = "The inputs of this job are not in the store any more"
+MISPLACED = (
+    "The message tells places for large inputs that these do not have: are API and workers of one version?"
+)
 
 Stow = Callable[[dict[str, Any]], tuple[dict[str, Any], Blobs]]
 """Gives values as they travel, and where the large ones among them lie."""
@@ -29,14 +32,23 @@ class Luggage:
         self._never = threading.Event()
 
     def fetch(self, items: Sequence[Item]) -> tuple[list[Item], list[Outcome]]:
-        """Complete the inputs of jobs; gives them, and outcomes of those whose inputs are gone."""
+        """Complete the inputs of jobs; gives them, and outcomes of those of which that cannot be done."""
         whole, lost = [], []
         for item in items:
             texts = self._texts(item.blobs)
             if None in texts:
                 lost.append(Outcome(item.number, error=LOST))
+                continue
+            try:
+                inputs = unpack(item.inputs, item.blobs, texts)
+            except (
+                LookupError,
+                TypeError,
+                ValueError,
+            ):  # the other jobs shall not wait for a thread that ended
+                lost.append(Outcome(item.number, error=MISPLACED))
             else:
-                whole.append(replace(item, inputs=unpack(item.inputs, item.blobs, texts), blobs=[]))
+                whole.append(replace(item, inputs=inputs, blobs=[]))
         return whole, lost
 
     def stow(self, values: dict[str, Any], lifetime: float) -> tuple[dict[str, Any], Blobs]:

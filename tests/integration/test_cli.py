@@ -26,6 +26,21 @@ def stoker(redis_server, stoker_home):
     return lambda *arguments: CliRunner().invoke(main, arguments, env=env)
 
 
+def test_check_says_which_models_are_not_here(stoker, tmp_path, monkeypatch):
+    (tmp_path / "here.py").touch()
+    for module in ("here", "elsewhere"):
+        (tmp_path / f"{module}.toml").write_text(
+            f'[ENDPOINT]\nname = "{module}"\n[WORKER]\nqueue = "q"\nmodel = "{module}:M"\n'
+        )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STOKER_ENDPOINTS", str(tmp_path))
+    answer = stoker("check")
+    assert answer.exit_code == 0
+    assert "  here: queue q, here:M\n" in answer.output
+    assert "elsewhere:M (there is no module elsewhere here: a worker needs it" in answer.output
+    assert "workers.models.embed:Embed\n" in answer.output
+
+
 def test_demo_key_is_made_once_and_printed(stoker, stoker_home):
     first = stoker("demo-key")
     assert first.exit_code == 0 and len(first.output.strip()) >= 40
