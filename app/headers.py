@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 
 from flask import Flask, Response, g, request
 
@@ -31,7 +31,7 @@ def init_headers(app: Flask) -> None:
 
 def _name_request() -> None:
     given = request.headers.get(REQUEST_ID, "")
-    g.request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _complete(response: Response) -> Response:

@@ -1,4 +1,4 @@
-"""The gunicorn worker of the API: what it adds is about clients that break the protocol, or read nothing."""
+"""The gunicorn worker of the API: what breaks the protocol, clients that read nothing, and whole answers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from http import HTTPStatus
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http import errors
+from gunicorn.http import errors, wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 READ_NOTHING = 60_000  # ms; a client that takes in nothing of its answer for so long is gone
+SMALL = 64 * 1024  # bytes; a larger body is not copied behind its headers
 _MALFORMED = (HTTPStatus.BAD_REQUEST, "malformed_request", "This is not a valid HTTP request")
 _ANSWERS = {
     errors.LimitRequestLine: (
@@ -36,6 +37,28 @@ _ANSWERS = {
         "Expect may be 100-continue only",
     ),
 }
+
+
+class Response(wsgi.Response):
+    """Sends a small answer that is there as a whole in one piece; gunicorn sends the headers before it.
+
+    Of two pieces the first one wakes the client, which has to wait for the other one.
+    """
+
+    def write(self, arg: bytes) -> None:
+        """Send a part of the body."""
+        whole = len(arg) == self.response_length and not self.headers_sent
+        if not whole or self._omits_body or len(arg) > SMALL:
+            return super().write(arg)
+        headers = [f"{name}: {value}\r\n" for name, value in self.headers]
+        head = "".join([*self.default_headers(), *headers, "\r\n"])
+        self.headers_sent = True
+        self.sent = len(arg)
+        util.write(self.sock, head.encode("latin-1") + arg)
+        return None
+
+
+wsgi.Response = Response  # `wsgi.create` makes them, and is not told of another kind
 
 
 class ApiWorker(GeventWorker):

@@ -6,7 +6,6 @@ nothing that a weak key could be guessed from.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,4 +80,4 @@ class KeyRing:
         return len(self._by_id)
 
     def _digest(self, key: str) -> str:
-        return hmac.new(self._secret, key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._secret, key.encode("utf-8", "surrogatepass"), "sha256").hex()
