@@ -135,7 +135,8 @@ def create_app(
     auth.init_auth(app)
     for module in (health, endpoint_views, jobs, status, stream, outputs, uploads, pages, webhooks):
         app.register_blueprint(module.blueprint)
-    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+    proxies = TrustedProxies(app.wsgi_app, settings.trusted_proxies)
+    app.wsgi_app = proxies.__call__  # type: ignore[method-assign]  # as a method it takes no frame in C
     return app
 
 

@@ -8,6 +8,7 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
+from gevent import config
 from gunicorn import util
 from gunicorn.http import errors, wsgi
 from gunicorn.workers.ggevent import GeventWorker
@@ -45,6 +46,8 @@ class Response(wsgi.Response):
     Of two pieces the first one wakes the client, which has to wait for the other one.
     """
 
+    headers_sent: bool
+
     def write(self, arg: bytes) -> None:
         """Send a part of the body."""
         whole = len(arg) == self.response_length and not self.headers_sent
@@ -63,6 +66,11 @@ wsgi.Response = Response  # `wsgi.create` makes them, and is not told of another
 
 class ApiWorker(GeventWorker):
     """Answers what is no HTTP in the shape of the API, and logs nothing of it: keys may stand there."""
+
+    def patch(self) -> None:
+        """Let greenlets not keep where they were made: it takes time and memory for each connection."""
+        super().patch()
+        config.track_greenlet_tree = False
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection."""

@@ -78,6 +78,9 @@ def post_worker_init(worker: Any) -> None:
     if services := worker.wsgi.extensions.get("stoker"):
         services.usage.start()
     _log_quickly()
+    worker.wsgi = (
+        worker.wsgi.wsgi_app
+    )  # each call of an object takes a frame in C, which a client that waits keeps
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
@@ -86,7 +89,7 @@ def post_worker_init(worker: Any) -> None:
 
 def _log_quickly() -> None:
     """Let records be without what no line of the log shows: where they were made, and in which thread."""
-    logging._srcfile = None  # type: ignore[attr-defined]  # as Python's "Logging HOWTO" has it
+    logging._srcfile = None  # as Python's "Logging HOWTO" has it
     logging.logThreads = False
     logging.logMultiprocessing = False
 

@@ -7,8 +7,6 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from redis import RedisError
 
@@ -26,12 +24,33 @@ CHUNK = 500  # jobs looked up in one round trip
 
 
 class Waiter:
-    """Waits for the result of one job."""
+    """Waits for the result of one job, while its context lasts.
 
-    def __init__(self) -> None:
+    Attributes:
+        since: when it began, by the monotonic clock, in s.
+    """
+
+    __slots__ = (
+        "_event",
+        "_job_id",
+        "_result",
+        "_waiters",
+        "since",
+    )  # there are as many as clients that wait
+
+    def __init__(self, waiters: dict[str, Waiter], job_id: str) -> None:
+        self._waiters = waiters
+        self._job_id = job_id
         self._event = threading.Event()
         self._result: Result | None = None
         self.since = time.monotonic()
+
+    def __enter__(self) -> Waiter:
+        self._waiters[self._job_id] = self
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._waiters.pop(self._job_id, None)
 
     def resolve(self, result: Result) -> None:
         """Give the waiting request its result."""
@@ -61,19 +80,14 @@ class ReplyListener:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def expect(self, job_id: str) -> Iterator[Waiter]:
-        """Wait for `job_id` inside this context; enter it before the job is submitted.
+    def expect(self, job_id: str) -> Waiter:
+        """Give the context in which `job_id` is waited for; enter it before the job is submitted.
 
         Raises:
             StoreUnavailable: Redis does not answer.
         """
         self._ensure_listening()
-        waiter = self._waiters[job_id] = Waiter()
-        try:
-            yield waiter
-        finally:
-            self._waiters.pop(job_id, None)
+        return Waiter(self._waiters, job_id)
 
     def close(self) -> None:
         """Listen no more; for a process that goes on without it."""
@@ -82,6 +96,8 @@ class ReplyListener:
             self._thread.join()
 
     def _ensure_listening(self) -> None:
+        if self._listening.is_set():
+            return
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="replies", daemon=True)

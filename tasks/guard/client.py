@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import httpcore
-import httpx
 
 from tasks.errors import OutgoingFailed, OutgoingTooLarge
 from tasks.guard.connection import Deadline, GuardedBackend, Resolve, resolve
@@ -123,6 +122,8 @@ class Guard:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
+        import httpx  # not before: it takes 4 MB, and most API processes never ask another server
+
         return httpx.create_ssl_context()
 
 
