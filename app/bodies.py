@@ -43,10 +43,9 @@ class _Stream:
         Raises:
             ApiError: it comes too slowly, is malformed, or ends before the length that its header says.
         """
-        if self._received:
-            if self._received == self._length:
-                return b""
-            time.sleep(0)
+        if self._length and self._received == self._length:
+            return b""
+        time.sleep(0)
         left = self._end + self._received / SLOWEST - time.monotonic()
         with within(left, ApiError("body_too_slow", f"The body came slower than {SLOWEST} bytes/s")):
             try:

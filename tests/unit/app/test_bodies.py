@@ -136,3 +136,27 @@ def test_a_body_that_breaks_off_submits_nothing(client: Any, workers: Any, kind:
     )
     assert (answer.status_code, answer.json["code"]) == (400, "malformed_request")
     assert workers.submitted == []
+
+
+def test_a_body_is_read_no_further_than_its_length(client: Any, workers: Any) -> None:
+    reads: list[int] = []
+
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            reads.append(len(piece := super().read(size)))
+            return piece
+
+        def readinto(self, buffer: Any) -> int:
+            reads.append(count := super().readinto(buffer))
+            return count
+
+    raw = b'{"text": "hi"}'
+    answer = client.post(
+        "/echo",
+        input_stream=Stream(raw),
+        content_length=len(raw),
+        content_type="application/json",
+        headers=AUTH,
+    )
+    assert answer.status_code == 200
+    assert reads == [len(raw)]
