@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -138,25 +139,13 @@ def test_a_body_that_breaks_off_submits_nothing(client: Any, workers: Any, kind:
     assert workers.submitted == []
 
 
-def test_a_body_is_read_no_further_than_its_length(client: Any, workers: Any) -> None:
-    reads: list[int] = []
+def test_a_small_body_is_read_in_one_turn(client: Any, workers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
 
-    class Stream(io.BytesIO):
-        def read(self, size: int | None = -1) -> bytes:
-            reads.append(len(piece := super().read(size)))
-            return piece
+    def within(seconds: float, error: Exception) -> nullcontext[None]:
+        turns.append(seconds)
+        return nullcontext()
 
-        def readinto(self, buffer: Any) -> int:
-            reads.append(count := super().readinto(buffer))
-            return count
-
-    raw = b'{"text": "hi"}'
-    answer = client.post(
-        "/echo",
-        input_stream=Stream(raw),
-        content_length=len(raw),
-        content_type="application/json",
-        headers=AUTH,
-    )
-    assert answer.status_code == 200
-    assert reads == [len(raw)]
+    monkeypatch.setattr("app.bodies.within", within)
+    assert client.post("/echo", json={"text": "hi"}, headers=AUTH).status_code == 200
+    assert len(turns) == 1
