@@ -1,4 +1,4 @@
-"""Scripts for jobs that run."""
+"""Scripts for jobs that run. CLAIM, START and TEND take many: one by one, each would cost twice as much."""
 
 from __future__ import annotations
 
@@ -7,23 +7,30 @@ from tasks.scripts.parts import DAY, TELL, TERMINAL, UNCOUNT
 CLAIM = (
     TERMINAL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'canceled', 'holder', 'lease', 'deaths', 'runner')
-if not job[1] or ended(job[1]) then return {job[1] or '', 0, 0, 0} end
-local deaths = tonumber(job[5] or 0)
-if job[1] == 'processing' and job[3] ~= ARGV[1] then
-  local left = tonumber(job[4] or 0) - now()
-  local name = string.match(job[3] or '', '^(.*)#')
-  if left > 0 and name ~= ARGV[2] then return {job[1], 0, left, deaths} end
+local time = now()
+local function claim(key)
+  local job = redis.call('HMGET', key, 'state', 'canceled', 'holder', 'lease', 'deaths', 'runner')
+  if not job[1] or ended(job[1]) then return {job[1] or '', 0, 0, 0} end
+  local deaths = tonumber(job[5] or 0)
+  if job[1] == 'processing' and job[3] ~= ARGV[1] then
+    local left = tonumber(job[4] or 0) - time
+    local name = string.match(job[3] or '', '^(.*)#')
+    if left > 0 and name ~= ARGV[2] then return {job[1], 0, left, deaths} end
+  end
+  if job[6] and job[6] ~= ARGV[1] then
+    deaths = redis.call('HINCRBY', key, 'deaths', 1)
+    redis.call('HDEL', key, 'runner')
+  end
+  redis.call('HSET', key, 'holder', ARGV[1], 'lease', time + ARGV[3])
+  return {job[1], job[2] and 1 or 0, 0, deaths}
 end
-if job[6] and job[6] ~= ARGV[1] then
-  deaths = redis.call('HINCRBY', KEYS[1], 'deaths', 1)
-  redis.call('HDEL', KEYS[1], 'runner')
-end
-redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'lease', now() + ARGV[3])
-return {job[1], job[2] and 1 or 0, 0, deaths}
+local answers = {}
+for n, key in ipairs(KEYS) do answers[n] = claim(key) end
+return answers
 """
 )
-"""job; holder, worker, lease in s -> state, canceled, seconds that another's lease still runs, deaths.
+"""jobs; holder, worker, lease in s -> of each: state, canceled, seconds that another's lease still runs,
+deaths.
 
 `runner` is the holder on whose model the job started last: found by another, it died.
 """
@@ -40,28 +47,42 @@ START = (
     TERMINAL
     + TELL
     + """
-local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'webhook')
-if ended(job[1]) then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'processing', 'lease', now() + ARGV[3], 'revision', (job[2] or 0) + 1,
-  unpack(ARGV, 4))
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[2])
-if job[3] then tell(KEYS[1], ARGV[2], 'started', (job[2] or 0) + 1, '') end
-redis.call('PUBLISH', KEYS[1], '')
-return 1
+local lease = now() + ARGV[2]
+local function start(key, waiting, id, ...)
+  local job = redis.call('HMGET', key, 'state', 'revision', 'webhook')
+  if ended(job[1]) then return 0 end
+  redis.call('HSET', key, 'state', 'processing', 'lease', lease, 'revision', (job[2] or 0) + 1,
+    'started', ARGV[3], 'worker', ARGV[4], 'holder', ARGV[5], 'runner', ARGV[5], ...)
+  redis.call('EXPIRE', key, ARGV[1])
+  redis.call('ZREM', waiting, id)
+  if job[3] then tell(key, id, 'started', (job[2] or 0) + 1, '') end
+  redis.call('PUBLISH', key, '')
+  return 1
+end
+local answers, size = {}, 2 * (#ARGV - 5) / #KEYS
+for n = 1, #KEYS / 2 do
+  local first = 6 + (n - 1) * size
+  answers[n] = start(KEYS[2 * n - 1], KEYS[2 * n], unpack(ARGV, first, first + size - 1))
+end
+return answers
 """
 )
-"""job, waiting; lifetime, id, lease in s, fields... -> 1, or 0 if it has ended."""
+"""job and waiting of each; lifetime, lease in s, when, worker, holder, id and fields of each, of all as many
+-> of each: 1, or 0 if it has ended."""
 
 TEND = (
     TERMINAL
     + """
-local job = redis.call('HMGET', KEYS[1], 'holder', 'canceled')
-if job[1] == ARGV[1] then redis.call('HSET', KEYS[1], 'lease', now() + ARGV[2]) end
-return job[2] and 1 or 0
+local lease, answers = now() + ARGV[2], {}
+for n, key in ipairs(KEYS) do
+  local job = redis.call('HMGET', key, 'holder', 'canceled')
+  if job[1] == ARGV[1] then redis.call('HSET', key, 'lease', lease) end
+  answers[n] = job[2] and 1 or 0
+end
+return answers
 """
 )
-"""job; holder, lease in s -> 1 if it shall be canceled."""
+"""jobs; holder, lease in s -> of each: 1 if it shall be canceled."""
 
 REPORT = """
 local job = redis.call('HMGET', KEYS[1], 'state', 'revision')

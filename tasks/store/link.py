@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha1
 from typing import Any, Self
 
@@ -92,7 +93,7 @@ class Link:
         with translated():
             for attempt in (1, 2):
                 for script, keys, args in calls:
-                    pipeline.evalsha(sha1(script.encode()).hexdigest(), len(keys), *keys, *args)
+                    pipeline.evalsha(_digest(script), len(keys), *keys, *args)
                 try:
                     return list(pipeline.execute())
                 except redis.exceptions.NoScriptError:  # what has run runs again: every script bears that
@@ -106,3 +107,8 @@ class Link:
         """Give what Redis answers to one command."""
         with translated():
             return self._redis.execute_command(*parts)
+
+
+@cache
+def _digest(script: str) -> str:
+    return sha1(script.encode()).hexdigest()

@@ -56,8 +56,7 @@ class RunningJobs(Link):
             job_ids: the jobs.
             holder: this process: the worker's name, `#`, and what no other process has.
         """
-        args = [holder, worker_of(holder), LEASE]
-        answers = self.run([(CLAIM, [job_key(i)], args) for i in job_ids])
+        (answers,) = self.run([(CLAIM, list(map(job_key, job_ids)), [holder, worker_of(holder), LEASE])])
         return [
             Claim(JobState(state) if state else None, bool(canceled), float(wait), int(deaths))
             for state, canceled, wait, deaths in answers
@@ -67,17 +66,17 @@ class RunningJobs(Link):
         """Give back jobs that this process holds and will not end."""
         self.run([(RELEASE, [job_key(i)], [holder]) for i in job_ids])
 
-    def start(self, jobs: Iterable[Job], holder: str, now: float) -> list[bool]:
+    def start(self, jobs: Sequence[Job], holder: str, now: float) -> list[bool]:
         """Record that a batch with these jobs started on the model of `holder`.
 
         Returns:
             For each: whether it was still to be done.
         """
-        return [bool(answer) for answer in self.run(_starts(jobs, holder, now))]
+        return self.record(jobs, [], [], holder, now)
 
     def tend(self, job_ids: Sequence[str], holder: str) -> list[str]:
         """Renew the lease on jobs that this process holds; gives those that shall be canceled."""
-        answers = self.run([(TEND, [job_key(i)], [holder, LEASE]) for i in job_ids])
+        (answers,) = self.run([(TEND, list(map(job_key, job_ids)), [holder, LEASE])])
         return [job_id for job_id, canceled in zip(job_ids, answers, strict=True) if canceled]
 
     def report(self, progress: Iterable[tuple[Job, Progress]]) -> None:
@@ -108,18 +107,18 @@ class RunningJobs(Link):
         Returns:
             For each that started: whether it was still to be done.
         """
-        answers = self.run([*_starts(started, holder, now), *_reports(progress), *_endings(results)])
-        return [bool(answer) for answer in answers[: len(started)]]
+        starts = [_starting(started, holder, now)] if started else []
+        answers = self.run([*starts, *_reports(progress), *_endings(results)])
+        return [bool(answer) for answer in answers[0]] if started else []
 
 
-def _starts(jobs: Iterable[Job], holder: str, now: float) -> list[Call]:
-    worker = worker_of(holder)
-    calls: list[Call] = []
+def _starting(jobs: Sequence[Job], holder: str, now: float) -> Call:
+    keys: list[str] = []
+    args: list[Any] = [UNFINISHED_LIFETIME, LEASE, now, worker_of(holder), holder]
     for job in jobs:
-        fields = {**identity(job), "started": now, "worker": worker, "holder": holder, "runner": holder}
-        args = [UNFINISHED_LIFETIME, job.id, LEASE, *flat(fields)]
-        calls.append((START, [job_key(job.id), waiting_key(job.queue)], args))
-    return calls
+        keys += [job_key(job.id), waiting_key(job.queue)]
+        args += [job.id, *flat(identity(job))]
+    return START, keys, args
 
 
 def _reports(progress: Iterable[tuple[Job, Progress]]) -> list[Call]:
