@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging
+from kombu import serialization
 from kombu.transport import TRANSPORT_ALIASES
+from kombu.utils.json import dumps
 
 from schemas import Endpoint, EndpointFileError, load_endpoints
 from tasks.celery import create_celery, model_queue
@@ -30,6 +33,7 @@ def build_app() -> Celery:
     except (SettingsError, EndpointFileError) as error:
         raise SystemExit(str(error)) from error
     app = create_celery(settings, endpoints)
+    serialization.register("json", dumps, _plain_json, "application/json", "utf-8")
     TRANSPORT_ALIASES["amqp"] = "workers.transport:Transport"
     app.stoker_settings = settings
     app.stoker_endpoints = endpoints
@@ -41,6 +45,11 @@ def build_app() -> Celery:
 def served(endpoints: dict[str, Endpoint], queues: set[str]) -> list[Endpoint]:
     """List the endpoints whose jobs a worker of these model queues runs, by name."""
     return [e for _, e in sorted(endpoints.items()) if e.queue in queues and e.model is not None]
+
+
+def _plain_json(data: Any) -> Any:
+    """Read JSON as it stands. kombu's own reader makes dates and bytes of what clients may have written."""
+    return json.loads(data if isinstance(data, str) else str(data, "utf-8"))
 
 
 def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) -> None:

@@ -28,7 +28,10 @@ class Trial(Model):
                 with open(job["log"], "a") as file:
                     file.write(f"{job['text']}\n")
             self._act(job)
-        return [{"text": job["text"], "batch_size": len(jobs)} for job in jobs]
+        return [self._answer(job, len(jobs)) for job in jobs]
+
+    def _answer(self, job: ModelJob, size: int) -> dict[str, Any]:
+        return {name: job[name] for name in ("text", "value") if name in job} | {"batch_size": size}
 
     def _act(self, job: ModelJob) -> None:
         action = job["action"]

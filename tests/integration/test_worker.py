@@ -28,6 +28,14 @@ def test_result_reaches_the_process_that_waits(submitter, start_worker):
     assert result.worker == worker.hostname
 
 
+@pytest.mark.parametrize(
+    "value", [{"__type__": "bytes", "__value__": "x"}, {"__type__": "?", "__value__": 1}]
+)
+def test_inputs_reach_the_model_as_they_were_written(submitter, start_worker, value):
+    start_worker("trial_cpu")
+    assert submitter.call(value=value).outputs["value"] == value
+
+
 def test_jobs_that_wait_together_run_in_batches(submitter, start_worker):
     ids = [submitter.submit(text=str(n)) for n in range(40)]
     worker = start_worker("trial_cpu")
