@@ -3,78 +3,24 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from celery import bootsteps
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CeleryConsumer
-from celery.worker.consumer.tasks import Tasks
 from kombu import Message, Producer
 
-from tasks.celery import DEAD_LETTERS, VISIBILITY_TIMEOUT, dead_letter_queue
+from tasks.celery import DEAD_LETTERS
+from tasks.jobs import Job
 from tasks.letters import job_in, refused
-from workers.deadletters import LetterReader
-from workers.transport import BufferedTransport
+from workers.steps import DeadLetters, GatheredEvents, KeepVisible
+from workers.transport import Channel
 
 logger = logging.getLogger(__name__)
 
 DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
-
-
-class DeadLetters(bootsteps.StartStopStep):
-    """Declares the dead-letter queue, without which RabbitMQ drops what dies, and has it read."""
-
-    requires = (Tasks,)
-    _reader: LetterReader | None = None
-
-    def start(self, consumer: Any) -> None:
-        """Begin, on each connection."""
-        dead_letter_queue().bind(consumer.connection.default_channel).declare()
-        self._reader = LetterReader(consumer.app)
-        self._reader.start()
-
-    def stop(self, consumer: Any) -> None:
-        """Stop reading: the connection is lost, or the worker ends."""
-        if self._reader:
-            self._reader.stop()
-
-    def shutdown(self, consumer: Any) -> None:
-        """Let the reader close its connection."""
-        if self._reader:
-            self._reader.join(timeout=2)
-
-
-class KeepVisible(bootsteps.StartStopStep):
-    """Tells the embedded broker, as long as this worker lives, that its messages are being worked on.
-
-    Redis knows no connections: it gives a message back after a timeout. With this one the timeout can be
-    short, whatever a job takes, so that the jobs of a killed worker run again soon.
-    """
-
-    requires = (Tasks,)
-
-    def include_if(self, consumer: Any) -> bool:
-        """Only Redis needs it."""
-        return consumer.app.connection_for_read().transport.driver_type == "redis"
-
-    def start(self, consumer: Any) -> None:
-        """Begin, on each connection; Celery's loop forgets the timers of a lost one."""
-        for tag in consumer.unacked:  # of the connection before: not by the timeout, but at once
-            consumer.task_consumer.channel.qos.restore_by_tag(tag)
-        consumer.unacked.clear()
-        consumer.timer.call_repeatedly(VISIBILITY_TIMEOUT / 3, self._touch, (consumer,))
-
-    def _touch(self, consumer: Any) -> None:
-        """Let the time of all messages that are not acked begin anew."""
-        channel = consumer.task_consumer and consumer.task_consumer.channel
-        if not channel or not (tags := set(channel.qos._delivered) - channel.qos._dirty):
-            return
-        with channel.conn_or_acquire() as client:
-            client.zadd(channel.unacked_index_key, dict.fromkeys(tags, time.time()), xx=True)
 
 
 class Consumer(CeleryConsumer):
@@ -85,6 +31,7 @@ class Consumer(CeleryConsumer):
 
         default_steps = [  # noqa: RUF012 - a class attribute in Celery too
             *(step for step in CeleryConsumer.Blueprint.default_steps if step != DELAYED_DELIVERY),
+            GatheredEvents,
             DeadLetters,
             KeepVisible,
         ]
@@ -109,10 +56,12 @@ class Consumer(CeleryConsumer):
         """Let Celery handle what holds a job of an endpoint that this worker knows."""
         handle = super().create_task_handler(*args, **kwargs)
 
-        def on_message(message: Message) -> None:
-            if problem := self._problem_with(message):
-                self._refuse(message, problem)
+        def on_message(message: Any) -> None:
+            read = self._read(message)
+            if isinstance(read, str):
+                self._refuse(message, read)
             else:
+                message.job = read  # for the pool
                 handle(message)
 
         return on_message
@@ -125,7 +74,8 @@ class Consumer(CeleryConsumer):
         """Refuse what Celery cannot make a request of."""
         self._refuse(message, f"is no task ({type(exc).__name__})")
 
-    def _problem_with(self, message: Message) -> str | None:
+    def _read(self, message: Message) -> Job | str:
+        """Give the job that a message holds, or what is wrong with it."""
         name = (message.headers or {}).get("task")
         if not name or "id" not in message.headers:
             return "is no task"
@@ -137,7 +87,7 @@ class Consumer(CeleryConsumer):
             return "holds no job"
         if name not in self.app.tasks:
             return f"is for endpoint {job.endpoint}, which {self.hostname} does not know: give it its file"
-        return None
+        return job
 
     def _refuse(self, message: Message, problem: str) -> None:
         """Send a message the way of what dies: `workers/deadletters.py` ends its job."""
@@ -171,15 +121,17 @@ class Consumer(CeleryConsumer):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Send the acks of this context in one piece, where the connection can."""
-        transport = getattr(self.connection and self.connection.connection, "transport", None)
-        if not isinstance(transport, BufferedTransport):
+        """Send the acks of this context together, where the connection can."""
+        channel = self.task_consumer and self.task_consumer.channel
+        if not isinstance(channel, Channel):
             yield
             return
         try:
-            with transport.together():
+            with channel.together():
                 yield
-        except OSError as error:  # the loop finds out by itself; what was not acked is delivered again
+        except (
+            self.connection_errors
+        ) as error:  # the loop finds out by itself; what was not acked is delivered again
             logger.warning("acks could not be sent: %r", error)
 
     def flush_events(self) -> None:

@@ -6,6 +6,7 @@ It is started as a new program, not forked, so CUDA never meets fork; it dies wi
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -75,6 +76,7 @@ def serve(
     models, batch_time = load_models(endpoints)
     luggage = Luggage(JobStore.from_url(settings.store_url, connections=2, silence=60))
     loop = build_loop(endpoints, models, emit, luggage)
+    gc.freeze()  # models and their libraries stay: they need not be looked through between batches
 
     def deliver(message: ToHost) -> None:
         if isinstance(message, Jobs):

@@ -2,14 +2,15 @@
 
 py-amqp reads each frame in three calls to `recv` between two to `settimeout`, and writes each ack by itself:
 sixteen system calls for a message, at each of which Celery's thread lets others have the interpreter and
-waits to get it back. Here a call reads what is there, and acks that go out together are one write.
+waits to get it back. Here a call reads what is there, and one ack answers for many messages.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from struct import unpack_from
 from typing import Any
@@ -23,20 +24,12 @@ FRAME_HEAD, FRAME_END = 7, 1  # bytes; AMQP 0-9-1, section 4.2.3
 
 
 class BufferedTransport(TCPTransport):
-    """A TCP connection that reads ahead, and holds writes back when told to."""
+    """A TCP connection that reads ahead."""
 
     def _setup_transport(self) -> None:
         super()._setup_transport()
         receive = self.sock.recv
         self._quick_recv: Callable[[int], bytes] = lambda wanted: receive(max(wanted, CHUNK))
-        self._write = self._send
-        self._held: bytearray | None = None
-
-    def _send(self, data: bytes) -> None:
-        if self._held is None:
-            self.sock.sendall(data)
-        else:
-            self._held += data
 
     @contextmanager
     def having_timeout(self, timeout: float | None) -> Iterator[Any]:
@@ -55,20 +48,61 @@ class BufferedTransport(TCPTransport):
         (size,) = unpack_from(">I", buffer, 3)
         return len(buffer) >= FRAME_HEAD + int(size) + FRAME_END
 
+
+class Channel(pyamqp.Channel):
+    """A channel that answers for many deliveries at once, when told to. It must not `basic_get` meanwhile."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._open: dict[int, None] = {}  # tags of deliveries that wait for their answer, oldest first
+        self._held: list[int] | None = None
+        super().__init__(*args, **kwargs)
+
+    def _on_basic_deliver(self, consumer_tag: str, delivery_tag: int, *args: Any) -> None:
+        if consumer_tag not in (self.no_ack_consumers or ()):
+            self._open[delivery_tag] = None
+        super()._on_basic_deliver(consumer_tag, delivery_tag, *args)
+
+    def basic_ack(self, delivery_tag: int, multiple: bool = False, **kwargs: Any) -> None:
+        """Ack a delivery: see py-amqp; inside of `together` when that ends."""
+        self._open.pop(delivery_tag, None)
+        if self._held is None or multiple:
+            super().basic_ack(delivery_tag, multiple=multiple, **kwargs)
+        else:
+            self._held.append(delivery_tag)
+
+    def basic_reject(self, delivery_tag: int, requeue: bool, **kwargs: Any) -> None:
+        """Reject a delivery: see py-amqp."""
+        self._open.pop(delivery_tag, None)
+        super().basic_reject(delivery_tag, requeue, **kwargs)
+
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Send what is written in this context when it ends, in one piece."""
-        self._held = bytearray()
+        """Send the acks of this context when it ends, in as few frames as can be."""
+        self._held = []
         try:
             yield
         finally:
             held, self._held = self._held, None
-            if held:
-                self.write(held)
+            for tag, multiple in fewest_acks(held, next(iter(self._open), math.inf)):
+                super().basic_ack(tag, multiple=multiple)
+
+
+def fewest_acks(tags: Sequence[int], oldest: float) -> list[tuple[int, bool]]:
+    """Give the acks that answer for all these deliveries, each with whether it does so for all before, too.
+
+    Args:
+        tags: what is to be acked.
+        oldest: the first delivery of the channel that must not be.
+    """
+    done = [tag for tag in tags if tag < oldest]
+    first = [(max(done), True)] if done else []
+    return first + [(tag, False) for tag in tags if tag > oldest]
 
 
 class Connection(pyamqp.Connection):
-    """An AMQP connection; what is sent with TLS is sent as py-amqp does it."""
+    """An AMQP connection; what comes with TLS is read as py-amqp does it."""
+
+    Channel = Channel
 
     def drain_events(self, timeout: float | None = None) -> None:
         """Handle the next method that comes.
