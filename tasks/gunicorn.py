@@ -78,9 +78,8 @@ def post_worker_init(worker: Any) -> None:
     if services := worker.wsgi.extensions.get("stoker"):
         services.usage.start()
     _log_quickly()
-    worker.wsgi = (
-        worker.wsgi.wsgi_app
-    )  # each call of an object takes a frame in C, which a client that waits keeps
+    # The call of an object takes a frame in C, which a client that waits keeps; that of a method does not.
+    worker.wsgi = worker.wsgi.wsgi_app
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)

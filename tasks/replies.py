@@ -30,13 +30,8 @@ class Waiter:
         since: when it began, by the monotonic clock, in s.
     """
 
-    __slots__ = (
-        "_event",
-        "_job_id",
-        "_result",
-        "_waiters",
-        "since",
-    )  # there are as many as clients that wait
+    # There are as many as clients that wait.
+    __slots__ = ("_event", "_job_id", "_result", "_waiters", "since")
 
     def __init__(self, waiters: dict[str, Waiter], job_id: str) -> None:
         self._waiters = waiters

@@ -129,9 +129,7 @@ class Consumer(CeleryConsumer):
         try:
             with channel.together():
                 yield
-        except (
-            self.connection_errors
-        ) as error:  # the loop finds out by itself; what was not acked is delivered again
+        except self.connection_errors as error:  # the loop sees it too; what was not acked comes again
             logger.warning("acks could not be sent: %r", error)
 
     def flush_events(self) -> None:
