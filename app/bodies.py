@@ -1,7 +1,8 @@
 """Bodies of requests: raw, or the parts of a multipart/form-data.
 
 A body of some megabytes may be there at once; between its pieces other greenlets have their turn. One that
-comes too slowly is given up: its client would hold a connection, and what it has sent so far, at will.
+comes too slowly is given up: its client would hold a connection, and what it has sent so far, at will. Keys
+may stand in bodies, so that anybody can send one: all large ones of a process together have a limit.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import IO, Any, cast
 
-from flask import request
+from flask import g, request
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 
 from app.errors import ApiError
 from app.green import within
+from app.services import services
 from schemas.errors import listed
 
 MULTIPART = "multipart/form-data"
 PIECE = 1 << 20  # bytes; gunicorn copies what it holds for each smaller one
+SMALL = 1 << 16  # bytes of a body that are not counted: also while large ones are refused, others are taken
 PATIENCE = 30.0  # s that a body may take, whatever its size
 SLOWEST = 50_000  # bytes/s on average, for what takes longer
 
@@ -42,6 +45,7 @@ class _Stream:
 
         Raises:
             ApiError: it comes too slowly, is malformed, or ends before the length that its header says.
+            ConversionBusy: this process holds too many bytes of bodies.
         """
         if self._length and self._received == self._length:
             return b""
@@ -53,9 +57,17 @@ class _Stream:
             except ParseException:  # of a body without a length: each part of it tells its own
                 raise ApiError("malformed_request", "The chunks of the body are malformed") from None
         self._received += len(piece)
+        if self._received > SMALL:
+            services().held.take(len(piece))
+            g.held = g.get("held", 0) + len(piece)
         if not piece and self._received < (self._length or 0):
             raise ApiError("malformed_request", "The body is shorter than its Content-Length")
         return piece
+
+
+def let_go(_: BaseException | None = None) -> None:
+    """Count the current request's body no more: it has ended, or what it brought is in the store."""
+    services().held.give_back(g.pop("held", 0))
 
 
 def read_body() -> BytesIO:

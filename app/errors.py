@@ -130,7 +130,7 @@ def _invalid_input(error: InputError) -> Response:
 
 
 def _busy(error: ConversionBusy) -> Response:
-    sentence = "Too many files are being converted at the moment; try again"
+    sentence = "Too many files are being received or converted at the moment; try again"
     return answer(ApiError("conversion_busy", sentence, retry_after=random.randint(*RETRY_AFTER)))
 
 

@@ -14,6 +14,7 @@ from itsdangerous import URLSafeTimedSerializer
 
 from app import (
     auth,
+    bodies,
     errors,
     headers,
     health,
@@ -30,6 +31,7 @@ from app import endpoints as endpoint_views
 from app.conversion import Converter
 from app.crew import Crew
 from app.fetching import Fetcher
+from app.heldbytes import HeldBytes
 from app.proxies import TrustedProxies
 from app.queues import Queues
 from app.routing import endpoint_converter
@@ -121,6 +123,7 @@ def create_app(
         rates=Rates(store.connection_pool),
         queues=Queues(store),
         converter=Converter(),
+        held=HeldBytes(settings.max_held_bytes),
         usage=UsageWriter(UsageQueue(store), Ledger(database), settings.usage_days),
         fetcher=Fetcher(settings.outgoing, settings.max_body_size),
         outbox=Outbox(store),
@@ -133,6 +136,7 @@ def create_app(
     headers.init_headers(app)
     limits.init_limits(app)
     auth.init_auth(app)
+    app.teardown_request(bodies.let_go)
     for module in (health, endpoint_views, jobs, status, stream, outputs, uploads, pages, webhooks):
         app.register_blueprint(module.blueprint)
     proxies = TrustedProxies(app.wsgi_app, settings.trusted_proxies)

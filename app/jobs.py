@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 
 from app.answers import job_body, progress_body, result_body
 from app.auth import KEY_PARAMETERS
+from app.bodies import let_go
 from app.errors import ApiError
 from app.files import with_files
 from app.limits import (
@@ -72,6 +73,7 @@ def run(endpoint: Endpoint) -> ResponseReturnValue:
         meant = _submit_once(endpoint, params, inputs, job_id, client_session, replies.channel)
         for accepted in (params.values, inputs):
             accepted.clear()  # the job has its own copy: files shall not stay while the client waits
+        let_go()
         if meant == job_id:
             cancels = flags.get(CANCEL_FLAG, endpoint.cancel_on_disconnect) and not is_repeatable()
             result = hold(waiter.wait, endpoint, job_id, patience.seconds, cancels=cancels)

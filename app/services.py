@@ -11,6 +11,7 @@ from flask import current_app, request
 from app.conversion import Converter
 from app.crew import Crew
 from app.fetching import Fetcher
+from app.heldbytes import HeldBytes
 from app.queues import Queues
 from app.tokens import Authenticator
 from schemas import Endpoint
@@ -48,6 +49,7 @@ class Services:
         rates: counts the requests of clients.
         queues: estimates how long a job would wait.
         converter: loads inputs that hold files.
+        held: counts the bytes of bodies.
         usage: brings what clients have used to the database.
         fetcher: fetches files that requests name by URL.
         outbox: what clients' servers are told of their jobs.
@@ -69,6 +71,7 @@ class Services:
     rates: Rates
     queues: Queues
     converter: Converter
+    held: HeldBytes
     usage: UsageWriter
     fetcher: Fetcher
     outbox: Outbox

@@ -53,6 +53,7 @@ class Settings:
         secret_key: signs session keys; None: made on first use in `home`.
         flower_password: of Flower's user `stoker`; None: made on first use in `home`.
         max_body_size: largest request body, in bytes.
+        max_held_bytes: bytes of all large request bodies that one API process holds at a time.
         max_wait: longest time that a request is held for its result, in seconds.
         media_limits: of images, sounds and videos that are sent in.
         demo_key: whether the key in `home`/demo-key opens every endpoint.
@@ -95,6 +96,7 @@ class Settings:
     secret_key: str | None
     flower_password: str | None
     max_body_size: int
+    max_held_bytes: int
     max_wait: int
     media_limits: MediaLimits
     demo_key: bool
@@ -183,6 +185,7 @@ class Settings:
             secret_key=env.secret("STOKER_SECRET_KEY"),
             flower_password=env.secret("STOKER_FLOWER_PASSWORD"),
             max_body_size=env.number("STOKER_MAX_BODY_SIZE", 100_000_000, 1, 2**40),
+            max_held_bytes=env.number("STOKER_MAX_HELD_BYTES", 1_000_000_000, 1, 2**50),
             max_wait=env.number("STOKER_MAX_WAIT", 600, 1, 86_400),
             media_limits=_media_limits(env),
             demo_key=env.flag("STOKER_DEMO_KEY", True),
@@ -201,6 +204,11 @@ class Settings:
             upload_bytes_per_key=env.number("STOKER_UPLOAD_BYTES_PER_KEY", 500_000_000, 1, 2**40),
             max_queued_bytes=env.number("STOKER_MAX_QUEUED_BYTES", 2_000_000_000, 0, 2**50),
         )
+        if settings.max_held_bytes < settings.max_body_size:
+            env.problems.append(
+                f"STOKER_MAX_HELD_BYTES={settings.max_held_bytes} is less than STOKER_MAX_BODY_SIZE="
+                f"{settings.max_body_size}: a body of that size would never be taken"
+            )
         env.unknown()
         if env.problems:
             raise SettingsError(env.problems)

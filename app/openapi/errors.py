@@ -42,7 +42,7 @@ MEANINGS = {
     "job_failed": "The model broke on the job.",
     "endpoint_disabled": "The endpoint takes no requests.",
     "broker_unavailable": "The message broker is away; nothing was accepted.",
-    "conversion_busy": "Too many files are being converted at the moment.",
+    "conversion_busy": "Too many files are being received, fetched or converted at the moment.",
     "database_unavailable": "Nobody can tell at the moment whether the key is valid.",
     "overloaded": "The job would wait longer than it may.",
     "store_unavailable": "The job store is away; nothing was accepted.",

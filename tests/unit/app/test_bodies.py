@@ -1,16 +1,21 @@
 """Whatever bytes arrive, the answer is JSON and says what is wrong."""
 
+import dataclasses
 import io
 import json
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from app.errors import ApiError
+from app.heldbytes import HeldBytes
 from app.params import FORM
+from app.services import EXTENSION
 from tests.unit.app.fakes import ECHO_KEY
 
 AUTH = {"Authorization": f"Bearer {ECHO_KEY}"}
@@ -149,3 +154,45 @@ def test_a_small_body_is_read_in_one_turn(client: Any, workers: Any, monkeypatch
     monkeypatch.setattr("app.bodies.within", within)
     assert client.post("/echo", json={"text": "hi"}, headers=AUTH).status_code == 200
     assert len(turns) == 1
+
+
+LARGE = b'{"text": "hi"}' + b" " * 80_000
+
+
+@pytest.fixture
+def held(app: Flask) -> HeldBytes:
+    held = HeldBytes(100_000)
+    app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], held=held)
+    return held
+
+
+def test_large_bodies_are_refused_while_others_fill_the_memory(send: Any, held: HeldBytes) -> None:
+    held.take(50_000)
+    refused = send(LARGE)
+    assert (refused.status_code, refused.json["code"]) == (503, "conversion_busy")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert send(b'{"text": "hi"}').status_code == 200
+    held.give_back(50_000)
+    assert send(LARGE).status_code == 200
+
+
+def test_a_body_counts_until_its_request_ends_however_that_is(
+    client: Any, send: Any, held: HeldBytes
+) -> None:
+    for _ in range(5):
+        assert send(LARGE).status_code == 200
+        assert send(LARGE[1:]).status_code == 400
+        assert client.post("/echo", data=LARGE).status_code == 401
+        assert client.post("/echo", data={"a": (io.BytesIO(b"x" * 80_000), "a.bin")}).status_code == 401
+    held.take(100_000)  # all of it is free again
+
+
+def test_a_body_counts_no_more_while_its_client_waits_for_the_result(
+    send: Any, held: HeldBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(*args: Any, **kwargs: Any) -> Any:
+        held.take(100_000)
+        raise ApiError("overloaded", "seen")
+
+    monkeypatch.setattr("app.jobs.hold", hold)
+    assert send(LARGE).json["error"] == ["seen"]

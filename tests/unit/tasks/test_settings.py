@@ -205,3 +205,8 @@ def test_lists_of_the_file_are_what_texts_of_the_environment_are(tmp_path):
     from_environment = read(tmp_path, environ)
     assert read(tmp_path, toml=toml) == from_environment
     assert len(from_environment.trusted_proxies) == len(from_environment.cors_origins) == 2
+
+
+def test_what_a_process_holds_is_no_less_than_one_body(tmp_path):
+    (found,) = problems(tmp_path, {"STOKER_MAX_HELD_BYTES": "99", "STOKER_MAX_BODY_SIZE": "100"})
+    assert "would never be taken" in found
