@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +21,7 @@ USAGE = "usage"
 """The list of jobs that have ended and are not in the database yet."""
 MOST_USAGE = 500_000  # of them; the newest are dropped
 UNFINISHED_LIFETIME = 7 * 86400  # s; so long a job without an outcome is remembered
+LARGEST_RESULT = 1 << 27  # characters of JSON, of up to 4 bytes; Redis would close the connection at 512 MiB
 CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
 SESSION_LIFETIME = 30 * 86400  # s; so long session variables are kept after their last change
 
@@ -89,8 +91,15 @@ def ending(
     session_vars: dict[str, Any] | None = None,
     counts: bool = True,
 ) -> tuple[list[str], list[Any]]:
-    """Give keys and arguments of the script FINISH; `counts`: whether the job is its client's usage."""
+    """Give keys and arguments of the script FINISH; `counts`: whether the job is its client's usage.
+
+    Outputs that no store takes make a failed job of it: nobody could ever have them.
+    """
     text = dumps(result.to_wire())
+    if len(text) > LARGEST_RESULT:
+        error = f"The outputs have {len(text)} characters as JSON: at most {LARGEST_RESULT} can be stored"
+        result = replace(result, state=JobState.FAILED, outputs={}, blobs=[], error=error)
+        text = dumps(result.to_wire())
     fields = flat({**identity(job), "state": result.state.value, "result": text})
     keys = [job_key(job.id), waiting_key(job.queue), share_key(job.owner, job.queue), USAGE]
     args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME]

@@ -312,3 +312,12 @@ class TestReplies:
         with listener.expect("a") as waiter:
             store.add(one, 10)
             assert waiter.wait(8).state is JobState.LAPSED
+
+
+def test_outputs_that_no_store_takes_fail_their_job(store, monkeypatch):
+    monkeypatch.setattr("tasks.records.LARGEST_RESULT", 1000)
+    store.add(job(), 10)
+    assert store.finish([(job(), done(job(), outputs={"numbers": [0.5] * 300}), {})]) == [True]
+    result = store.get("a").result
+    assert (result.state, result.outputs) == (JobState.FAILED, {})
+    assert "at most 1000" in result.error
