@@ -32,6 +32,7 @@ class ChatContext(Json):
     """
 
     wanted = "chat_context (a list of messages)"
+    text_format = "chat_context"
 
     def __init__(self, name: str, *, media: Mapping[str, Rules], max_items: int, **common: Any) -> None:
         super().__init__(name, **common)

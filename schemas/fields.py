@@ -148,6 +148,8 @@ class Json(Parameter):
     """Any JSON value, as it is or as a string that holds JSON; an empty string is null."""
 
     wanted = "json"
+    text_format = "json"
+    """What JSON Schema calls the `format` of its text."""
 
     def json_schema(self) -> dict[str, Any]:
         """See `Parameter.json_schema`."""
@@ -155,7 +157,7 @@ class Json(Parameter):
 
     def part_schema(self) -> dict[str, Any]:
         """See `Parameter.part_schema`; a list would stand for several parts."""
-        text = {"type": "string", "format": self.wanted}
+        text = {"type": "string", "format": self.text_format}
         return {**text, "contentMediaType": "application/json", "contentSchema": self.json_schema()}
 
     def limits(self) -> list[str]:
