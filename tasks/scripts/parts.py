@@ -9,7 +9,8 @@ local function now() return tonumber(redis.call('TIME')[1]) end
 
 MESSAGES_LIFETIME = 4 * 86_400  # s; so long a message to a client's server is remembered
 
-LARGEST_RESULT = 65_536  # bytes of JSON that are kept beside such a message
+LARGEST_RESULT = 65_536  # bytes of JSON that such a message carries
+MOST_BYTES = 256 * 2**20  # of results that are kept beside messages: they are in the memory of the store
 
 TELL = f"""
 local function tell(key, id, event, revision, result)
@@ -18,9 +19,15 @@ local function tell(key, id, event, revision, result)
   for _, name in ipairs(cjson.decode(job[1]).events) do wanted = wanted or name == event end
   if not wanted then return end
   local message, created = id .. '_' .. revision, now()
+  local held = tonumber(redis.call('HGET', 'webhooks:bytes', 'total') or 0) + #result
+  if #result > {LARGEST_RESULT} or held > {MOST_BYTES} then result = '' end
+  if result ~= '' then
+    redis.call('HSET', 'webhooks:bytes', message, #result, 'total', held)
+    redis.call('EXPIRE', 'webhooks:bytes', {MESSAGES_LIFETIME})
+  end
   redis.call('HSET', 'webhook:' .. message, 'hook', job[1], 'endpoint', job[3], 'owner', job[4],
-    'state', job[5], 'event', event, 'result', #result <= {LARGEST_RESULT} and result or '',
-    'created', created, 'delivery', 'pending', 'attempts', 0)
+    'state', job[5], 'event', event, 'result', result, 'created', created,
+    'delivery', 'pending', 'attempts', 0)
   redis.call('EXPIRE', 'webhook:' .. message, {MESSAGES_LIFETIME})
   redis.call('ZADD', 'webhooks:all', created, message)
   redis.call('EXPIRE', 'webhooks:all', {MESSAGES_LIFETIME})

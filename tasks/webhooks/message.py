@@ -15,12 +15,12 @@ from tasks.records import dumps
 def body(job_id: str, record: Mapping[str, str]) -> bytes:
     """Give the body of a message as JSON in UTF-8.
 
-    Images, sounds, videos and other large outputs are links; a result that was too large to be kept beside
-    its message is left out altogether.
+    Images, sounds, videos and other large outputs are links; a result that is too large, or is not
+    there any more, is left out altogether.
 
     Args:
         job_id: the job.
-        record: as the script `tell` of `tasks/scripts/parts.py` wrote it.
+        record: as `Outbox.begin` gave it.
     """
     state = JobState(record["state"])
     data: dict[str, Any] = {
@@ -29,7 +29,7 @@ def body(job_id: str, record: Mapping[str, str]) -> bytes:
         "job_state": state.value,
         "url": f"/jobs/{job_id}",
     }
-    if record["result"]:
+    if record.get("result"):
         data |= _outcome(job_id, Result.from_wire(json.loads(record["result"])))
     at = datetime.fromtimestamp(float(record["created"]), UTC)
     event = {"type": f"job.{record['event']}", "timestamp": at.strftime("%Y-%m-%dT%H:%M:%SZ"), "data": data}

@@ -3,6 +3,8 @@
     key                          type    what                                      lifetime
     webhook:<message>            hash    what happened, to whom it is told, how that went   4 days; 1 day
                                                                            after it arrived
+    webhooks:bytes               hash    sizes of results in messages, and of all  4 days after the last
+    webhooks:ended:<client>:<state>  zset  its messages that ended so, by when     4 days after the last
     webhooks:all                 zset    messages by the time of their event       4 days after the last
     webhooks:due                 zset    those to be sent, by when                 -
     webhooks:deadlines           zset    jobs with a webhook by their deadlines    -
@@ -11,6 +13,9 @@
 A message is written by the script that changes its job (`tell` in `tasks/scripts/parts.py`), so that none is
 lost between the two. It stays in `webhooks:due` until it has arrived or is given up: whoever takes it up
 moves it into the future, and if he dies it is due again.
+
+A message has a copy of the result until it has arrived or is given up, as long as there is room for it. One
+without a copy is sent with the result of its job, if that is still there.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from typing import Any
 
 from tasks.jobs import Job
 from tasks.records import flat
-from tasks.scripts.parts import MESSAGES_LIFETIME
+from tasks.scripts.parts import LARGEST_RESULT, MESSAGES_LIFETIME, UNCOUNT
 from tasks.store import JobStore
 from tasks.webhooks.hook import Webhook
 
@@ -32,12 +37,15 @@ HANDED_OUT = 120  # s; so long after it was handed to a queue a message is due a
 BEING_SENT = 30  # s; the same after an attempt has begun: twice as long as one may take
 GONE = 7 * 86_400  # s
 DELIVERED_LIFETIME = 86_400  # s; so long a message is remembered that has arrived
+MOST_ENDED = 10_000  # messages of a client with the same outcome that are remembered
 SWEEP = 1000  # messages looked at at once
 
 PENDING, DELIVERED, FAILED, UNWANTED = "pending", "delivered", "failed", "gone"
 STATES = (PENDING, DELIVERED, FAILED, UNWANTED)
 
-_TAKE = """
+_TAKE = (
+    UNCOUNT
+    + """
 local now = redis.call('TIME')[1]
 local found = {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
@@ -47,37 +55,64 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT',
     found[#found + 1] = {name, attempts}
   else
     redis.call('ZREM', KEYS[1], name)
+    uncount(KEYS[2], name)
   end
 end
 return found
 """
-"""due; most messages, seconds until they are due again -> {message, attempts}..."""
+)
+"""due, bytes; most messages, seconds until they are due again -> {message, attempts}..."""
 
-_BEGIN = """
-local message = redis.call('HMGET', KEYS[1], 'delivery', 'attempts')
+_BEGIN = f"""
+local message = redis.call('HMGET', KEYS[1], 'delivery', 'attempts', 'result')
 if message[1] == 'pending' and message[2] == ARGV[2] then
   redis.call('HINCRBY', KEYS[1], 'attempts', 1)
   redis.call('ZADD', KEYS[2], redis.call('TIME')[1] + ARGV[3], ARGV[1])
-  return redis.call('HGETALL', KEYS[1])
+  local fields = redis.call('HGETALL', KEYS[1])
+  if message[3] and message[3] ~= '' then return fields end
+  local id, revision = string.match(ARGV[1], '^(.*)_(%d+)$')
+  local job = redis.call('HMGET', 'job:' .. id, 'revision', 'result')
+  if job[1] == revision and job[2] and #job[2] <= {LARGEST_RESULT} then
+    fields[#fields + 1] = 'result'
+    fields[#fields + 1] = job[2]
+  end
+  return fields
 end
-return {}
+return {{}}
 """
-"""message, due; its name, attempts made, seconds until it is due again -> its fields; none if it is not to be
-sent: it has arrived, or somebody else sends it."""
+"""message, due; its name, attempts made, seconds until it is due again -> its fields, with the result of
+its job if it has no copy and the job has not changed since; none if it is not to be sent: it has arrived, or
+somebody else sends it."""
 
-_END = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+_END = (
+    UNCOUNT
+    + f"""
+local was = redis.call('HMGET', KEYS[1], 'delivery', 'owner')
+if not was[1] then return 0 end
+local time, like = redis.call('TIME'), 'webhooks:ended:' .. was[2] .. ':'
+redis.call('ZREM', like .. was[1], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-if ARGV[2] == '' then
-  redis.call('ZREM', KEYS[2], ARGV[1])
-else
-  redis.call('ZADD', KEYS[2], redis.call('TIME')[1] + ARGV[2], ARGV[1])
+if ARGV[2] ~= '' then
+  redis.call('ZADD', KEYS[2], time[1] + ARGV[2], ARGV[1])
+  return 1
+end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('HDEL', KEYS[1], 'result')
+uncount(KEYS[3], ARGV[1])
+like = like .. redis.call('HGET', KEYS[1], 'delivery')
+redis.call('ZADD', like, time[1] + time[2] / 1000000, ARGV[1])
+redis.call('EXPIRE', like, {MESSAGES_LIFETIME})
+for _, old in ipairs(redis.call('ZRANGE', like, 0, -1 - ARGV[4])) do
+  redis.call('DEL', 'webhook:' .. old)
+  redis.call('ZREM', like, old)
+  redis.call('ZREM', KEYS[4], old)
 end
 return 1
 """
-"""message, due; its name, seconds until it is due or '' if it is not any more, lifetime, fields... -> 1, or 0
-if it is forgotten."""
+)
+"""message, due, bytes, all; its name, seconds until it is due or '' if it is not any more, lifetime, most of
+this outcome, fields... -> 1, or 0 if it is forgotten."""
 
 _LIST = """
 local found = {}
@@ -90,7 +125,7 @@ return found
 """
 """due; names -> {message, when it is due, fields...}..., less those that are forgotten."""
 
-_ALL, _DUE, _DEADLINES = "webhooks:all", "webhooks:due", "webhooks:deadlines"
+_ALL, _DUE, _BYTES, _DEADLINES = "webhooks:all", "webhooks:due", "webhooks:bytes", "webhooks:deadlines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +180,7 @@ class Outbox:
         """Give messages that are due, and how many attempts each has had; then they are not, for a while."""
         if most <= 0:
             return []
-        found = self._store.run([(_TAKE, [_DUE], [most, HANDED_OUT])])[0]
+        found = self._store.run([(_TAKE, [_DUE, _BYTES], [most, HANDED_OUT])])[0]
         return [(name, int(attempts)) for name, attempts in found]
 
     def give_back(self, name: str) -> None:
@@ -171,7 +206,8 @@ class Outbox:
         fields = {"delivery": state, "status": status or "", "error": error or "", **more}
         again = "" if due is None else round(due, 3)
         lifetime = DELIVERED_LIFETIME if state == DELIVERED else MESSAGES_LIFETIME
-        self._store.run([(_END, [_key(name), _DUE], [name, again, lifetime, *flat(fields)])])
+        args = [name, again, lifetime, MOST_ENDED, *flat(fields)]
+        self._store.run([(_END, [_key(name), _DUE, _BYTES, _ALL], args)])
 
     def is_gone(self, owner: str, url: str) -> bool:
         """Tell whether this server has said that it wants no more messages about this client's jobs."""

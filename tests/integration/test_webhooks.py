@@ -19,6 +19,7 @@ from tasks.database import Database
 from tasks.errors import DatabaseUnavailable
 from tasks.guard.client import Guard
 from tasks.jobs import JobState
+from tasks.scripts.parts import MOST_BYTES
 from tasks.webhooks.courier import Courier
 from tasks.webhooks.hook import Webhook
 from tasks.webhooks.outbox import Outbox
@@ -207,6 +208,115 @@ def test_what_does_not_arrive_is_sent_again_under_the_same_id_and_given_up_at_la
     courier.outbox.redeliver(delivery)
     assert courier.run() == 1
     assert told(app, job_id)[0]["state"] == "delivered"
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_copy_of_the_result_is_kept_until_its_message_has_arrived_or_is_given_up(
+    arrives: bool,
+    app: Flask,
+    send: Submit,
+    worker: PlayedWorker,
+    courier: PlayedCourier,
+    site: Site,
+    url: str,
+    alice: str,
+) -> None:
+    site.pages["/hook"] = answer(204 if arrives else 500)
+    job_id = send(url)
+    worker.end(worker.start("echo_cpu"), outputs={"text": "hello"})
+    (delivery,) = courier.outbox.of_job(job_id)
+    key = f"webhook:{delivery.id}"
+    size = worker.store.command("HSTRLEN", key, "result")
+    assert worker.store.command("HGET", "webhooks:bytes", "total") == str(size)
+    courier.run(delays=[])
+    assert told(app, job_id)[0]["state"] == ("delivered" if arrives else "failed")
+    assert worker.store.command("EXISTS", "webhooks:bytes") == 0
+    assert worker.store.command("HEXISTS", key, "result") == 0
+
+    site.pages["/hook"] = answer(204)
+    courier.outbox.redeliver(delivery)
+    courier.run()
+    assert courier.verify(site.requests[-1], alice)["data"]["outputs"] == {"text": "hello"}  # of the job
+    worker.store.command("DEL", f"job:{job_id}")  # as when result_lifetime is over
+    courier.outbox.redeliver(delivery)
+    courier.run()
+    data = courier.verify(site.requests[-1], alice)["data"]
+    assert data == {"job_id": job_id, "endpoint": "echo", "job_state": "done", "url": f"/jobs/{job_id}"}
+
+
+def test_a_result_for_which_there_is_no_room_comes_from_its_job(
+    send: Submit, worker: PlayedWorker, courier: PlayedCourier, site: Site, url: str, alice: str
+) -> None:
+    store, jobs = worker.store, [send(url) for _ in range(2)]
+    worker.end(worker.start("echo_cpu"), outputs={"text": "hello"})
+    first = int(store.command("HGET", "webhooks:bytes", "total"))
+    store.command("HSET", "webhooks:bytes", "total", MOST_BYTES)
+    worker.end(worker.start("echo_cpu"), outputs={"text": "hello"})
+    sizes = [store.command("HSTRLEN", f"webhook:{courier.outbox.of_job(j)[0].id}", "result") for j in jobs]
+    assert sizes == [first, 0]
+    courier.run()
+    told = [courier.verify(request, alice)["data"] for request in site.requests]
+    assert {data["job_id"]: data["outputs"] for data in told} == {j: {"text": "hello"} for j in jobs}
+    assert store.command("HGETALL", "webhooks:bytes") == {"total": str(MOST_BYTES - first)}
+
+
+def test_a_message_tells_how_its_job_ended_then_and_not_how_it_ended_later(
+    send: Submit, worker: PlayedWorker, courier: PlayedCourier, site: Site, url: str, alice: str
+) -> None:
+    job_id = send(url)
+    worker.end(worker.start("echo_cpu"), outputs={"text": "hello"})
+    courier.run()
+    worker.store.command("HINCRBY", f"job:{job_id}", "revision", 1)  # as when an operator requeues it
+    courier.outbox.redeliver(courier.outbox.of_job(job_id)[0])
+    courier.run()
+    assert "outputs" not in courier.verify(site.requests[-1], alice)["data"]
+
+
+def test_the_newest_messages_of_each_outcome_are_remembered(
+    app: Flask,
+    send: Submit,
+    worker: PlayedWorker,
+    courier: PlayedCourier,
+    site: Site,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.webhooks.outbox.MOST_ENDED", 2)
+
+    def tell(status: int) -> str:
+        site.pages["/hook"] = answer(status)
+        job_id = send(url)
+        worker.end(worker.start("echo_cpu"))
+        (delivery,) = courier.outbox.of_job(job_id)
+        courier.run(delays=[])
+        return delivery.id
+
+    def known() -> dict[str, str]:
+        assert {delivery.id for delivery in courier.outbox.newest()} == set(
+            worker.store.command("ZRANGE", "webhooks:all", 0, -1)
+        )
+        return {delivery.id: delivery.state for delivery in courier.outbox.newest()}
+
+    failed, *arrived = tell(500), *(tell(204) for _ in range(3))
+    assert known() == {failed: "failed", arrived[1]: "delivered", arrived[2]: "delivered"}
+    courier.outbox.redeliver(courier.outbox.find([arrived[1]])[0])
+    site.pages["/hook"] = answer(500)
+    courier.run(delays=[])
+    assert known() == {failed: "failed", arrived[1]: "failed", arrived[2]: "delivered"}
+    newest = tell(500)
+    assert known() == {arrived[1]: "failed", arrived[2]: "delivered", newest: "failed"}
+
+
+def test_the_result_of_a_message_that_was_forgotten_counts_no_more(
+    send: Submit, worker: PlayedWorker, courier: PlayedCourier, url: str
+) -> None:
+    job_id = send(url)
+    worker.end(worker.start("echo_cpu"))
+    (delivery,) = courier.outbox.of_job(job_id)
+    assert worker.store.command("HEXISTS", "webhooks:bytes", delivery.id) == 1
+    worker.store.command("DEL", f"webhook:{delivery.id}")  # as when nothing was sent for four days
+    assert courier.run() == 0
+    assert worker.store.command("EXISTS", "webhooks:bytes") == 0
 
 
 def test_a_redirect_is_no_delivery(
