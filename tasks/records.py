@@ -23,7 +23,8 @@ MOST_USAGE = 500_000  # of them; the newest are dropped
 UNFINISHED_LIFETIME = 7 * 86400  # s; so long a job without an outcome is remembered
 LARGEST_RESULT = 1 << 27  # characters of JSON, of up to 4 bytes; Redis would close the connection at 512 MiB
 CLOCKS_DIFFER = 60  # s; no more than this between the hosts of one installation
-SESSION_LIFETIME = 30 * 86400  # s; so long session variables are kept after their last change
+NEW_SESSION_LIFETIME = 86400  # s; so long variables of a session are kept that has not come back yet
+SESSION_LIFETIME = 30 * 86400  # s; so long they are kept each time that it has
 
 
 def lapsed(job: Job, now: float) -> Result:
@@ -102,7 +103,7 @@ def ending(
         text = dumps(result.to_wire())
     fields = flat({**identity(job), "state": result.state.value, "result": text})
     keys = [job_key(job.id), waiting_key(job.queue), share_key(job.owner, job.queue), USAGE]
-    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), SESSION_LIFETIME]
+    args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), NEW_SESSION_LIFETIME]
     args += [usage(job, result) if counts else "", MOST_USAGE, result.model_seconds]
     args += [" ".join(blob_key(name) for _, name in result.blobs), *fields]
     if job.session and session_vars:

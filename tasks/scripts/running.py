@@ -125,7 +125,7 @@ if job[4] and tonumber(ARGV[9]) > 0 then
 end
 if KEYS[5] then
   redis.call('HSET', KEYS[5], unpack(ARGV, last))
-  redis.call('EXPIRE', KEYS[5], ARGV[6])
+  if redis.call('TTL', KEYS[5]) < 0 then redis.call('EXPIRE', KEYS[5], ARGV[6]) end
 end
 if job[6] then tell(KEYS[1], ARGV[1], 'completed', (job[2] or 0) + 1, ARGV[4]) end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
@@ -134,5 +134,5 @@ return 1
 """
 )
 """job, waiting, share, usage, session if it has new variables; id, reply_to, lifetime, result, number
-of field arguments, lifetime of the session, what usage keeps of it or '', most that usage keeps, seconds of
+of field arguments, lifetime of a new session, what usage keeps of it or '', most that usage keeps, seconds of
 the model's time, large outputs, fields..., variables... -> 1, or 0 if it had ended before."""

@@ -9,7 +9,7 @@
     usage                    list     jobs that ended: see `tasks/usage/`     until they are in the database
     bytes:<endpoint>         hash     size of its large jobs, and of all      a week after the last
     rate:...                 string   requests of a client: see `tasks/rates.py`  two minutes
-    session:<id>:<endpoint>  hash     session variables (JSON each)           30 days after the last write
+    session:<id>:<endpoint>  hash     session variables (JSON each)           a day; 30 days after each return
     workers:<queue>          hash     name -> WorkerInfo (JSON) with expiry   -
     jobs:<owner>             zset     ids of its newest jobs by arrival       a week after the last one
     idempotency:<owner>:..   string   what a key stands for                   tasks/idempotency.py

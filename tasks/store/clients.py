@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tasks.records import day_key, session_key
+from tasks.records import SESSION_LIFETIME, day_key, session_key
 from tasks.room import DayLimits
 from tasks.store.link import Link, translated
 
@@ -21,7 +21,13 @@ class Clients(Link):
         return DayLimits(*(int(float(number or 0)) for number in used))
 
     def session_vars(self, session: str, endpoint: str) -> dict[str, Any]:
-        """Give the stored session variables of one client session at one endpoint."""
+        """Give the stored session variables of one client session at one endpoint.
+
+        Only a client that kept its cookie has any: from now on they are kept as long as it may come back.
+        """
+        key = session_key(session, endpoint)
         with translated():
-            stored = self._redis.hgetall(session_key(session, endpoint))
+            stored, _ = (
+                self._redis.pipeline(transaction=False).hgetall(key).expire(key, SESSION_LIFETIME).execute()
+            )
         return {name: json.loads(value) for name, value in stored.items()}

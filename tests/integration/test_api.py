@@ -152,6 +152,26 @@ def test_session_variables_come_back_with_the_cookie(app: Flask, worker: PlayedW
     assert worker.start("counter_cpu").inputs["count"] == 0
 
 
+def test_variables_are_kept_for_a_day_until_the_cookie_comes_back(app: Flask, worker: PlayedWorker) -> None:
+    client, body, day = app.test_client(), {"key": ALICE, "wait_for_result": False}, 86_400
+
+    def submit() -> Job:
+        client.post("/counter", json=body)
+        return worker.start("counter_cpu")
+
+    def lifetime(job: Job) -> int:
+        return int(worker.store.command("TTL", f"session:{job.session}:counter"))
+
+    first = submit()
+    worker.end(first, {"count": 1}, outputs={})
+    assert 0 < lifetime(first) <= day
+    second = submit()
+    assert second.session == first.session
+    assert 29 * day < lifetime(second) <= 30 * day
+    worker.end(second, {"count": 2}, outputs={})
+    assert 29 * day < lifetime(second) <= 30 * day
+
+
 def test_a_result_survives_a_restart_of_the_store(
     background: Call, worker: PlayedWorker, redis_server: RedisServer
 ) -> None:
