@@ -195,7 +195,7 @@ class Dispatcher(threading.Thread):
                 self._on_arrived(event)
             case Started():
                 runs = self._overseer.started(event)
-                self.metrics.started(runs, self._table.running)
+                self.metrics.started(runs, event.together)
                 for run in runs:
                     for delivery in run.deliveries:
                         self._reply(Answer(delivery, started=True))

@@ -125,7 +125,7 @@ class ModelLoop:
                 self._sort_in()
                 taken = self._batcher.take(self._clock(), busy)
                 if taken or busy:
-                    return self._to_start(taken)
+                    return self._to_start(taken, busy)
                 due = self._batcher.next_due()
                 self._changed.wait(None if due == math.inf else max(0.0, due - self._clock()))
 
@@ -160,7 +160,11 @@ class ModelLoop:
         group = (lane or item.endpoint, runner.group(item))
         return Waiting(group, limits, now, runner.cost(item), item.priority, lane)
 
-    def _to_start(self, taken: dict[int, Waiting]) -> list[tuple[Item, Waiting]]:
+    def _to_start(
+        self, taken: dict[int, Waiting], busy: dict[Hashable, Running]
+    ) -> list[tuple[Item, Waiting]]:
+        lanes = {waiting.lane for waiting in taken.values()} & busy.keys()
+        together = len(taken) + sum(busy[lane].size for lane in lanes)
         batch = [(self._items.pop(number), waiting) for number, waiting in taken.items()]
         self._started.update(taken)
         by_time: dict[float, list[int]] = {}
@@ -169,7 +173,7 @@ class ModelLoop:
             allowed = service.runner.max_runtime + (OVERTIME if service.session else 0.0)
             by_time.setdefault(allowed, []).append(item.number)
         for allowed, numbers in by_time.items():
-            self._emit(Started(numbers, time.time(), allowed))
+            self._emit(Started(numbers, time.time(), allowed, together))
         return batch
 
     def _remove(self, number: int) -> bool:

@@ -108,11 +108,13 @@ class Started:
     Attributes:
         at: when, in seconds since 1970, by the host's clock: the message may wait to be read.
         max_runtime: seconds after which they count as hung.
+        together: jobs that the model has now, these included.
     """
 
     numbers: list[int]
     at: float
     max_runtime: float
+    together: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ queues, endpoints, states, causes and devices: there are few of each.
 
 from __future__ import annotations
 
-from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -137,16 +136,15 @@ class Metrics:
                 "to a free port, or to 0 for no metrics, or see STOKER_METRICS_HOST"
             ) from error
 
-    def started(self, runs: Iterable[Run], running: Iterable[Run]) -> None:
-        """Take runs that start together, and all that are on the model now, those included."""
-        sizes = Counts(run.job.endpoint for run in running)
+    def started(self, runs: Iterable[Run], together: int) -> None:
+        """Take runs that start together, and how many the model has now, those included."""
         endpoints = set()
         for run in runs:
             if run.started is not None and (waits := self._waits.get(run.job.endpoint)):
                 endpoints.add(run.job.endpoint)
                 waits.observe(max(0.0, run.started - run.job.accepted))  # clocks of two machines differ
         for endpoint in endpoints:
-            self._sizes[endpoint].observe(sizes[endpoint])
+            self._sizes[endpoint].observe(together)
 
     def finished(self, job: Job, result: Result) -> None:
         """Take the outcome of a job."""

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tasks.accounts.secret import new_key
 from tests.services import BIN, Api, PostgreSQL, wait_until
 
 StartApi = Callable[..., Api]
@@ -77,7 +78,7 @@ def test_while_postgresql_is_silent_the_api_goes_on(
     known = stoker("keys", "add", "known", "--all-endpoints", env=env)
     api = start_api(env)
     assert status(api, "/trial", known) == 200
-    unknown = stoker("keys", "add", "unknown", "--all-endpoints", env=env)
+    _, unknown = new_key()  # of which only the database can tell that it is none
     postgresql.send_signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(20) as pool:
@@ -90,4 +91,4 @@ def test_while_postgresql_is_silent_the_api_goes_on(
             assert time.monotonic() - begin < 10
     finally:
         postgresql.send_signal(signal.SIGCONT)
-    wait_until(lambda: status(api, "/trial", unknown) == 200, 10, "the database to be asked again")
+    wait_until(lambda: status(api, "/trial", unknown) == 401, 10, "the database to be asked again")

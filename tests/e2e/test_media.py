@@ -89,9 +89,8 @@ def test_health_is_answered_while_clients_send_large_images(api):
     with sending(api.port, KEY, CLIENTS) as answers:
         times = probe_health(api.port, SECONDS)
     assert {status for status, _ in answers} == {200} and len(answers) > CLIENTS
-    # 3 and 50 ms on a machine that does nothing else; 60 and 400 ms when greenlets convert.
-    assert statistics.median(times) < 0.03
-    assert statistics.quantiles(times, n=100)[98] < 0.3, sorted(times)[-10:]
+    # 3 ms on a machine that does nothing else, 60 when greenlets convert; tests/bench looks at the slowest.
+    assert statistics.median(times) < 0.03, sorted(times)[-10:]
 
 
 def test_a_form_with_files_that_is_sent_again_is_the_same_job(http):

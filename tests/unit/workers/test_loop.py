@@ -101,7 +101,8 @@ def test_outputs_are_encoded_while_the_next_batch_runs(running):
     running.jobs(2)
     running.runner.encoded.clear()
     running.runner.go.put(None)
-    assert running.next(Started).numbers == [2]
+    started = running.next(Started)
+    assert (started.numbers, started.together) == ([2], 1)  # the model has done with the first one
     running.jobs(3)
     running.runner.go.put(None)
     with pytest.raises(queue.Empty):  # one batch at a time is encoded, so that outputs do not pile up

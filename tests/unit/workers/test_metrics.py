@@ -59,7 +59,7 @@ def result(state, started=None, finished=110.0):
 
 def test_wait_and_size_of_a_batch_are_counted_by_endpoint(worker):
     batch = [run(accepted=100.0), run(accepted=104.5)]
-    worker.metrics.started(batch, batch)
+    worker.metrics.started(batch, 2)
     assert worker.get("queue_wait_seconds_sum", endpoint="a") == 5.5
     assert worker.get("queue_wait_seconds_bucket", endpoint="a", le="0.5") == 1
     assert worker.get("queue_wait_seconds_bucket", endpoint="a", le="5.0") == 2
@@ -68,16 +68,15 @@ def test_wait_and_size_of_a_batch_are_counted_by_endpoint(worker):
     assert worker.get("batch_size_count", endpoint="b") == 0
 
 
-def test_job_that_joins_others_counts_them_too_but_only_those_of_its_endpoint(worker):
-    joins = [run(3), run(4)]
-    worker.metrics.started(joins, [run(1), run(2, endpoint="b"), *joins])
+def test_job_that_joins_others_counts_them_too(worker):
+    worker.metrics.started([run(3), run(4)], 3)
     assert worker.get("batch_size_sum", endpoint="a") == 3
     assert worker.get("batch_size_count", endpoint="b") == 0
     assert worker.get("queue_wait_seconds_count", endpoint="a") == 2
 
 
 def test_clock_of_the_api_that_is_ahead_makes_no_wait_negative(worker):
-    worker.metrics.started([run(accepted=200.0)], [])
+    worker.metrics.started([run(accepted=200.0)], 1)
     assert worker.get("queue_wait_seconds_sum", endpoint="a") == 0
 
 
@@ -93,7 +92,7 @@ def test_jobs_that_ended_are_counted_by_state_and_timed_if_they_ran(worker):
 
 def test_endpoint_that_the_worker_does_not_serve_makes_no_new_series(worker):
     before = worker.names(), len(generate_latest(worker.metrics.registry).splitlines())
-    worker.metrics.started([run(endpoint="made-up")], [run(endpoint="made-up")])
+    worker.metrics.started([run(endpoint="made-up")], 1)
     worker.metrics.finished(job("made-up"), result(JobState.FAILED, started=101.0))
     assert (worker.names(), len(generate_latest(worker.metrics.registry).splitlines())) == before
 
@@ -155,7 +154,7 @@ def test_gpu_memory_is_there_only_where_a_gpu_is():
 def test_what_is_served_parses_follows_the_conventions_and_names_no_job(worker):
     port = free_port()
     worker.metrics.serve("127.0.0.1", port)
-    worker.metrics.started([run()], [run()])
+    worker.metrics.started([run()], 1)
     worker.metrics.finished(job(), result(JobState.DONE, started=105.0))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()

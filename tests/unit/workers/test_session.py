@@ -126,6 +126,7 @@ def test_short_jobs_admitted_after_a_long_one_finish_before_it(endpoint):
     host.jobs(*[2] * 20, first=2)
     host.run()
     assert host.order() == [*range(2, 22), 1]
+    assert [m.together for m in host.all(Started)][:3] == [1, 4, 4]
     assert host.model.most == 4
 
 
