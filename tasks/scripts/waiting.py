@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.scripts.parts import DAY, TERMINAL, UNCOUNT
+from tasks.scripts.parts import COUNT, DAY, TERMINAL, UNCOUNT
 
 ADD = (
     DAY
+    + COUNT
     + """
 if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HEXISTS', KEYS[1], 'lowered') + 1 end
 local id, day = string.sub(KEYS[1], 5), nil
@@ -24,13 +25,13 @@ redis.call('HSET', KEYS[1], unpack(ARGV, 14))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 if ARGV[8] ~= '' then
   local share = tonumber(ARGV[9])
-  local count = redis.call('ZCARD', KEYS[4])
-  if count >= share and redis.call('ZCOUNT', KEYS[4], ARGV[5], '+inf') >= share then
+  local sharing = redis.call('ZCARD', KEYS[4])
+  if sharing >= share and redis.call('ZCOUNT', KEYS[4], ARGV[5], '+inf') >= share then
     answer, score = 2, ARGV[8]
     redis.call('HSET', KEYS[1], 'lowered', 1)
   end
   redis.call('ZADD', KEYS[4], ARGV[7], id)
-  if count == 0 then redis.call('EXPIRE', KEYS[4], ARGV[3]) end
+  if sharing == 0 then redis.call('EXPIRE', KEYS[4], ARGV[3]) end
 end
 redis.call('ZADD', KEYS[2], score, id)
 redis.call('ZADD', KEYS[3], ARGV[5], id)
@@ -48,8 +49,7 @@ if day then
 end
 if held then
   redis.call('HSET', KEYS[1], 'counted', KEYS[7])
-  redis.call('HSET', KEYS[7], id, ARGV[10], 'total', held + ARGV[10])
-  redis.call('EXPIRE', KEYS[7], ARGV[3])
+  count(KEYS[7], id, ARGV[10], ARGV[3])
 end
 return answer
 """

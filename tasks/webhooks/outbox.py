@@ -29,7 +29,7 @@ from typing import Any
 
 from tasks.jobs import Job
 from tasks.records import flat
-from tasks.scripts.parts import LARGEST_RESULT, MESSAGES_LIFETIME, UNCOUNT
+from tasks.scripts.parts import LARGEST_TOLD, MESSAGES_LIFETIME, UNCOUNT
 from tasks.store import JobStore
 from tasks.webhooks.hook import Webhook
 
@@ -72,7 +72,7 @@ if message[1] == 'pending' and message[2] == ARGV[2] then
   if message[3] and message[3] ~= '' then return fields end
   local id, revision = string.match(ARGV[1], '^(.*)_(%d+)$')
   local job = redis.call('HMGET', 'job:' .. id, 'revision', 'result')
-  if job[1] == revision and job[2] and #job[2] <= {LARGEST_RESULT} then
+  if job[1] == revision and job[2] and #job[2] <= {LARGEST_TOLD} then
     fields[#fields + 1] = 'result'
     fields[#fields + 1] = job[2]
   end
