@@ -115,10 +115,15 @@ def whole_outputs(outputs: dict[str, Any], blobs: Blobs) -> dict[str, Any]:
     """Put the large outputs back in, to be read when they are sent; one that is gone stays null."""
     if not blobs:
         return outputs
-    store, names = services().store, [name for _, name in blobs]
-    contents = zip(names, store.text_sizes(names), strict=True)
-    texts = [LargeText(Content(size, partial(store.text_part, name))) for name, size in contents]
-    return unpack(outputs, blobs, [text if text.content.size else None for text in texts])
+    contents = stored_texts([name for _, name in blobs])
+    return unpack(outputs, blobs, [LargeText(content) if content.size else None for content in contents])
+
+
+def stored_texts(names: Sequence[str]) -> list[Content]:
+    """Give large texts by name, to be read when they are sent; one that is gone has no bytes."""
+    store = services().store
+    sizes = store.text_sizes(names)
+    return [Content(size, partial(store.text_part, name)) for name, size in zip(names, sizes, strict=True)]
 
 
 def _whole_progress(progress: Progress) -> dict[str, Any]:

@@ -20,7 +20,7 @@ MAX_WAITING = 64
 
 
 class ConversionBusy(Exception):
-    """Too many requests wait for their files to be converted."""
+    """Too many requests wait for their files, or their bodies have too many bytes together."""
 
 
 class Converter:

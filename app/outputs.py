@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
@@ -13,18 +12,17 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.datastructures import Range
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from app.answers import whole_outputs
+from app.answers import stored_texts, whole_outputs
 from app.content import Content
 from app.errors import ApiError
 from app.owned import own_job
-from app.services import services
 from app.streamed import LargeText
 from schemas import Endpoint
-from schemas.media.kinds import media_type
+from schemas.media.kinds import UNKNOWN, media_type
 from tasks.jobs import JobState, Result
 
 SNIFFED = 1 << 16  # bytes of a file that tell what it is
-UNKNOWN, JSON, TEXT = "application/octet-stream", "application/json", "text/plain"
+JSON, TEXT = "application/json", "text/plain"
 _EXTENSIONS = {
     JSON: "json", TEXT: "txt", UNKNOWN: "bin", "audio/mpeg": "mp3", "audio/mp4": "m4a",
     "audio/matroska": "mka", "video/matroska": "mkv", "video/quicktime": "mov",
@@ -96,11 +94,10 @@ def _text(value: Any, blob: str | None) -> Content | None:
     """Give the text of an output, wherever it is; None: it is no text."""
     if blob is None:
         return Content.of(value.encode()) if isinstance(value, str) else None
-    store = services().store
-    (size,) = store.text_sizes([blob])
-    if not size:
+    (content,) = stored_texts([blob])
+    if not content.size:
         raise _missing("The output is forgotten")
-    return Content(size, partial(store.text_part, blob))
+    return content
 
 
 def _as_it_is(result: Result, path: tuple[str | int, ...]) -> tuple[Content, str]:

@@ -15,11 +15,9 @@ from app.bodies import MULTIPART, read_body
 from app.errors import ApiError
 from app.params import request_params
 from app.services import services
-from schemas.media.kinds import media_type
+from schemas.media.kinds import UNKNOWN, media_type
 from tasks.errors import TooManyUploads
 from tasks.uploads import Upload
-
-UNKNOWN = "application/octet-stream"
 
 blueprint = Blueprint("uploads", __name__)
 

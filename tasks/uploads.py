@@ -39,12 +39,6 @@ return {'', ''}
 """owner's uploads; now, most files, most bytes, lifetime, files and bytes that come, id and text of each...
 -> the limit that would be broken, else empty; when the next upload expires, if there is any."""
 
-_FIND = "return redis.call('HGET', KEYS[1], ARGV[1])"
-"""owner's uploads; id -> its text, if there is one."""
-
-_DROP = "return redis.call('HDEL', KEYS[1], ARGV[1])"
-"""owner's uploads; id -> 1, or 0 if there is no such one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -128,7 +122,7 @@ class Uploads:
 
     def find(self, owner: str, upload_id: str) -> Upload | None:
         """Look an upload of the key up; None if it has no such one, or has it no more."""
-        (text,) = self._store.run([(_FIND, [_key(owner)], [upload_id])])
+        text = self._store.command("HGET", _key(owner), upload_id)
         upload = Upload.from_text(upload_id, text) if text else None
         return upload if upload is not None and upload.expires > time.time() else None
 
@@ -141,7 +135,7 @@ class Uploads:
 
     def drop(self, owner: str, upload_id: str) -> bool:
         """Forget an upload; gives whether the key had it."""
-        (dropped,) = self._store.run([(_DROP, [_key(owner)], [upload_id])])
+        dropped = self._store.command("HDEL", _key(owner), upload_id)
         if dropped:
             self._store.drop_texts([upload_id])
         return bool(dropped)

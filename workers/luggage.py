@@ -41,11 +41,7 @@ class Luggage:
                 continue
             try:
                 inputs = unpack(item.inputs, item.blobs, texts)
-            except (
-                LookupError,
-                TypeError,
-                ValueError,
-            ):  # the other jobs shall not wait for a thread that ended
+            except (LookupError, TypeError, ValueError):  # of one job; the thread goes on for the others
                 lost.append(Outcome(item.number, error=MISPLACED))
             else:
                 whole.append(replace(item, inputs=inputs, blobs=[]))

@@ -14,6 +14,8 @@ Rules = ImageRules | AudioRules | VideoRules
 RULES: Mapping[str, type[Rules]] = {"image": ImageRules, "audio": AudioRules, "video": VideoRules}
 """Kind -> its rules; the module `schemas.media.<kind>` has its `convert` and `format_of`."""
 
+UNKNOWN = "application/octet-stream"
+"""Media type of a file that nothing is known of."""
 MEDIA_TYPES = {
     ("audio", "mkv"): "audio/matroska",
     ("audio", "mov"): "audio/mp4",
