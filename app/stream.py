@@ -7,6 +7,7 @@ off can go on in any API process.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
@@ -15,17 +16,24 @@ from flask import Blueprint, Response, current_app, json, request, stream_with_c
 
 from app.accept import EVENTS, require_accepts
 from app.answers import job_body, stream_body
+from app.auth import authenticate, authorize
+from app.errors import ApiError, error_body
 from app.jobs import named_job
 from app.owned import own_job
 from app.services import services
 from app.waiting import client_is_gone
 from schemas import Endpoint
+from tasks.errors import DatabaseUnavailable
 from tasks.jobs import JobState, JobStatus
 
 KEEP_ALIVE = 15.0  # s between two signs of life
+LOOK_AGAIN = 5.0  # s; so often a stream looks whether its key is still valid, and its client still there
 COME_BACK = 1000  # ms after which a client of a stream that broke off connects again
 HEADERS = {"X-Accel-Buffering": "no"}  # an NGINX that buffers shall not do so here
 IS_ENDING = "IS_ENDING"  # in the app's config, by tasks/gunicorn.py: is this process being stopped?
+
+NEVER = float("-inf")
+REFUSED = "refused"  # name of the last event of a stream whose key is not valid any more
 
 Frame = Callable[[Endpoint, JobStatus], str]
 
@@ -54,18 +62,21 @@ def named_event(endpoint: Endpoint, status: JobStatus) -> str:
         name = "queued"
     elif status.state.terminal:
         name = "completed"
-    return _event(status, job_body(endpoint, status, services().crew.of(endpoint.queue)), name)
+    body = job_body(endpoint, status, services().crew.of(endpoint.queue))
+    return _event(body, name, status.revision)
 
 
 def plain_event(endpoint: Endpoint, status: JobStatus) -> str:
     """Give the same as an event without a name, which a browser's `onmessage` gets."""
-    return _event(status, stream_body(endpoint, status, services().crew.of(endpoint.queue)))
+    body = stream_body(endpoint, status, services().crew.of(endpoint.queue))
+    return _event(body, None, status.revision)
 
 
-def _event(status: JobStatus, body: dict[str, Any], name: str | None = None) -> str:
-    named = f"event: {name}\n" if name else ""
+def _event(body: dict[str, Any], name: str | None, revision: int | None = None) -> str:
+    numbered = "" if revision is None else f"id: {revision}\n"
+    named = "" if name is None else f"event: {name}\n"
     text = json.dumps(body, separators=(",", ":"))  # without line breaks, which would end the event
-    return f"id: {status.revision}\n{named}data: {text}\n\n"
+    return f"{numbered}{named}data: {text}\n\n"
 
 
 def _answer(endpoint: Endpoint, status: JobStatus, frame: Frame) -> Response:
@@ -85,13 +96,28 @@ def _frames(endpoint: Endpoint, status: JobStatus, frame: Frame, seen: bool) -> 
     with services().events.follow(status) as follower:
         yield f"retry: {COME_BACK}\n\n"
         newest = None if seen else status
+        looked, spoke = time.monotonic(), NEVER
         while True:
+            now = time.monotonic()
             if newest is not None:
                 yield frame(endpoint, newest)
                 if newest.state.terminal:
                     return
-            else:
+                spoke = now
+            elif now - spoke >= KEEP_ALIVE:
                 yield ": keep-alive\n\n"
-            newest = follower.wait(KEEP_ALIVE)
-            if follower.gone or is_ending() or client_is_gone():
+                spoke = now
+            if now - looked >= LOOK_AGAIN:
+                looked = now
+                if client_is_gone():
+                    return
+                try:
+                    authorize(authenticate(), endpoint)
+                except ApiError as error:
+                    yield _event(error_body(error), REFUSED if frame is named_event else None)
+                    return
+                except DatabaseUnavailable:
+                    return  # who comes back is told so
+            newest = follower.wait(min(LOOK_AGAIN, KEEP_ALIVE))
+            if follower.gone or is_ending():
                 return  # whoever is still there comes back, here or to another process

@@ -33,7 +33,7 @@ HTML = "text/html"
 _FOLLOW = """Server-sent events, as browsers' `EventSource` reads them: `queued` whenever the place in the
 queue has changed, `progress` when the job starts and whenever its model reports, and one `completed` for
 whatever outcome; then the stream ends. `data` is a `Job`, the body of `GET /jobs/{job_id}`. After 15 s
-without an event comes a comment."""
+without an event comes a comment. A key that is revoked or expires ends the stream by an event `refused`."""
 _FOLLOW_PLAINLY = """As `GET /jobs/{job_id}/events`, by events without a name, with the fields of the
 progress side by side."""
 _CANCEL = """A job that waits ends at once. A running one is stopped at its model's next report, or a few

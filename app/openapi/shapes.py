@@ -188,8 +188,11 @@ SCHEMAS: dict[str, Schema] = {
         record(
             ("data",),
             id=said(TEXT, "For `Last-Event-ID`."),
-            event={"type": "string", "enum": ["queued", "progress", "completed"]},
-            data=said({"type": "string", "contentMediaType": "application/json"}, "The job, as JSON."),
+            event={"type": "string", "enum": ["queued", "progress", "completed", "refused"]},
+            data=said(
+                {"type": "string", "contentMediaType": "application/json"},
+                "The job, as JSON; if the stream was refused, the error.",
+            ),
         ),
         "One of the events of a stream.",
     ),

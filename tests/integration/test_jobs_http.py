@@ -12,7 +12,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.services import EXTENSION
 from app.stream import IS_ENDING
+from tasks.accounts import Grant, KeyStore
+from tasks.database import Database
 from tasks.jobs import JobState, Progress, WorkerInfo
 from tests.integration.conftest import ALICE, BOB, Call, PlayedWorker
 from tests.services import RedisServer, free_port, wait_until
@@ -26,9 +29,9 @@ def client(app: Flask) -> FlaskClient:
     return app.test_client()
 
 
-def listen(client: FlaskClient, path: str, seen: str | None = None) -> Iterator[Event]:
+def listen(client: FlaskClient, path: str, seen: str | None = None, key: str = ALICE) -> Iterator[Event]:
     """Open a stream; gives id, name and data of each event, (None, None, comment) for a sign of life."""
-    headers = HEADERS | ({"Last-Event-ID": seen} if seen is not None else {})
+    headers = {"Authorization": f"Bearer {key}"} | ({"Last-Event-ID": seen} if seen is not None else {})
     answer = client.get(path, headers=headers)
     assert (answer.status_code, answer.mimetype) == (200, "text/event-stream"), answer.text
     assert answer.headers["X-Accel-Buffering"] == "no"
@@ -38,7 +41,7 @@ def listen(client: FlaskClient, path: str, seen: str | None = None) -> Iterator[
         for block in complete:
             fields = dict(line.split(": ", 1) for line in block.split("\n"))
             if "data" in fields:
-                yield fields["id"], fields.get("event"), json.loads(fields["data"])
+                yield fields.get("id"), fields.get("event"), json.loads(fields["data"])
             elif "" in fields:
                 yield None, None, fields[""]
     assert text == ""
@@ -121,6 +124,27 @@ def test_a_stream_ends_with_its_process(
     app.config[IS_ENDING] = lambda: next(stops)
     names = [name for _, name, _ in listen(client, f"/jobs/{submit('/echo')}/events")]
     assert names == ["queued", None, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "by"), [("/jobs/{}/events", "key"), ("/stream_progress?job_id={}", "token")]
+)
+def test_a_stream_ends_soon_after_its_key_was_revoked(
+    path: str, by: str, app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.stream.LOOK_AGAIN", 0.05)
+    keys = KeyStore(Database.of(app.extensions[EXTENSION].settings))
+    record, key = keys.add(Grant("app", frozenset({"echo"})), time.time())
+    job_id = client.post("/echo", json={"key": key, "wait_for_result": False}).json["job_id"]
+    if by == "token":
+        key = client.post("/echo/login", json={"key": key}).json["client_session_auth_key"]
+    events = listen(client, path.format(job_id), key=key)
+    assert next(events)[2]["job_state"] == "queued"
+    keys.revoke([record.id], time.time())
+    *_, (seen, name, body) = events
+    assert name == ("refused" if "events" in path else None)
+    assert seen is None  # the client may go on with another key
+    assert (body["success"], body["code"]) == (False, "key_not_valid")
 
 
 def test_a_client_that_hangs_up_leaves_nothing_behind(
