@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.scripts.parts import DAY, TELL, TERMINAL, UNCOUNT
+from tasks.scripts.parts import DAY, TELL, TERMINAL
 
 CLAIM = (
     TERMINAL
@@ -97,7 +97,6 @@ FINISH = (
     TERMINAL
     + DAY
     + TELL
-    + UNCOUNT
     + """
 local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open', 'webhook',
   'counted')

@@ -4,6 +4,7 @@
     webhook:<message>            hash    what happened, to whom it is told, how that went   4 days; 1 day
                                                                            after it arrived
     webhooks:bytes               hash    sizes of results in messages, and of all  4 days after the last
+    webhooks:waiting:<client>    zset    those that wait to be sent, by since when  4 days after the last
     webhooks:ended:<client>:<state>  zset  its messages that ended so, by when     4 days after the last
     webhooks:all                 zset    messages by the time of their event       4 days after the last
     webhooks:due                 zset    those to be sent, by when                 -
@@ -29,7 +30,7 @@ from typing import Any
 
 from tasks.jobs import Job
 from tasks.records import flat
-from tasks.scripts.parts import LARGEST_TOLD, MESSAGES_LIFETIME, UNCOUNT
+from tasks.scripts.parts import LARGEST_TOLD, MESSAGES_LIFETIME, SETTLE, UNCOUNT
 from tasks.store import JobStore
 from tasks.webhooks.hook import Webhook
 
@@ -37,7 +38,6 @@ HANDED_OUT = 120  # s; so long after it was handed to a queue a message is due a
 BEING_SENT = 30  # s; the same after an attempt has begun: twice as long as one may take
 GONE = 7 * 86_400  # s
 DELIVERED_LIFETIME = 86_400  # s; so long a message is remembered that has arrived
-MOST_ENDED = 10_000  # messages of a client with the same outcome that are remembered
 SWEEP = 1000  # messages looked at at once
 
 PENDING, DELIVERED, FAILED, UNWANTED = "pending", "delivered", "failed", "gone"
@@ -85,34 +85,24 @@ its job if it has no copy and the job has not changed since; none if it is not t
 somebody else sends it."""
 
 _END = (
-    UNCOUNT
-    + f"""
+    SETTLE
+    + """
 local was = redis.call('HMGET', KEYS[1], 'delivery', 'owner')
 if not was[1] then return 0 end
-local time, like = redis.call('TIME'), 'webhooks:ended:' .. was[2] .. ':'
-redis.call('ZREM', like .. was[1], ARGV[1])
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('ZREM', 'webhooks:ended:' .. was[2] .. ':' .. was[1], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-if ARGV[2] ~= '' then
-  redis.call('ZADD', KEYS[2], time[1] + ARGV[2], ARGV[1])
-  return 1
-end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[1], 'result')
-uncount(KEYS[3], ARGV[1])
-like = like .. redis.call('HGET', KEYS[1], 'delivery')
-redis.call('ZADD', like, time[1] + time[2] / 1000000, ARGV[1])
-redis.call('EXPIRE', like, {MESSAGES_LIFETIME})
-for _, old in ipairs(redis.call('ZRANGE', like, 0, -1 - ARGV[4])) do
-  redis.call('DEL', 'webhook:' .. old)
-  redis.call('ZREM', like, old)
-  redis.call('ZREM', KEYS[4], old)
+if ARGV[2] == '' then
+  settle(ARGV[1], was[2], redis.call('HGET', KEYS[1], 'delivery'))
+else
+  redis.call('ZADD', KEYS[2], redis.call('TIME')[1] + ARGV[2], ARGV[1])
+  waits(ARGV[1], was[2])
 end
 return 1
 """
 )
-"""message, due, bytes, all; its name, seconds until it is due or '' if it is not any more, lifetime, most of
-this outcome, fields... -> 1, or 0 if it is forgotten."""
+"""message, due; its name, seconds until it is due or '' if it is not any more, lifetime, fields... -> 1, or 0
+if it is forgotten."""
 
 _LIST = """
 local found = {}
@@ -206,8 +196,7 @@ class Outbox:
         fields = {"delivery": state, "status": status or "", "error": error or "", **more}
         again = "" if due is None else round(due, 3)
         lifetime = DELIVERED_LIFETIME if state == DELIVERED else MESSAGES_LIFETIME
-        args = [name, again, lifetime, MOST_ENDED, *flat(fields)]
-        self._store.run([(_END, [_key(name), _DUE, _BYTES, _ALL], args)])
+        self._store.run([(_END, [_key(name), _DUE], [name, again, lifetime, *flat(fields)])])
 
     def is_gone(self, owner: str, url: str) -> bool:
         """Tell whether this server has said that it wants no more messages about this client's jobs."""

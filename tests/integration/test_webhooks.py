@@ -19,7 +19,8 @@ from tasks.database import Database
 from tasks.errors import DatabaseUnavailable
 from tasks.guard.client import Guard
 from tasks.jobs import JobState
-from tasks.scripts.parts import MOST_BYTES
+from tasks.scripts.parts import MOST_BYTES, MOST_ENDED, MOST_WAITING
+from tasks.store import JobStore
 from tasks.webhooks.courier import Courier
 from tasks.webhooks.hook import Webhook
 from tasks.webhooks.outbox import Outbox
@@ -29,6 +30,7 @@ from tests.services import Site, answer
 from tests.services.site import Request
 
 Submit = Callable[..., str]
+NEVER = 10**10  # s since 1970
 
 
 class PlayedCourier:
@@ -98,6 +100,11 @@ def send(post: Callable[..., Any]) -> Submit:
 def told(app: Flask, job_id: str, key: str = ALICE) -> Any:
     answered = app.test_client().get(f"/jobs/{job_id}/webhooks", headers={"Authorization": f"Bearer {key}"})
     return answered.json["webhooks"] if answered.status_code == 200 else answered.status_code
+
+
+def fill(store: JobStore, key: str, number: int, score: float) -> None:
+    """Put so many names into a sorted set."""
+    store.command("ZADD", key, *(part for name in range(number) for part in (score, f"x_{name}")))
 
 
 def test_the_end_of_a_job_is_told_once_and_signed(
@@ -279,9 +286,10 @@ def test_the_newest_messages_of_each_outcome_are_remembered(
     courier: PlayedCourier,
     site: Site,
     url: str,
-    monkeypatch: pytest.MonkeyPatch,
+    alice: str,
 ) -> None:
-    monkeypatch.setattr("tasks.webhooks.outbox.MOST_ENDED", 2)
+    for outcome in ("delivered", "failed"):  # room for two, as if these had ended later
+        fill(worker.store, f"webhooks:ended:{alice}:{outcome}", MOST_ENDED - 2, NEVER)
 
     def tell(status: int) -> str:
         site.pages["/hook"] = answer(status)
@@ -308,6 +316,40 @@ def test_the_newest_messages_of_each_outcome_are_remembered(
         **{arrived[1]: "failed", arrived[2]: "delivered"},
         **{newest[0]: "failed", newest[1]: "delivered"},
     }
+
+
+def test_where_too_many_messages_of_a_client_wait_the_oldest_are_given_up(
+    app: Flask, send: Submit, worker: PlayedWorker, courier: PlayedCourier, site: Site, url: str, alice: str
+) -> None:
+    def end() -> str:
+        job_id = send(url)
+        worker.end(worker.start("echo_cpu"), outputs={"text": "hello"})
+        return job_id
+
+    first, second = end(), end()
+    site.pages["/hook"] = answer(500)
+    courier.run(delays=[60])
+    waiting = f"webhooks:waiting:{alice}"
+    assert worker.store.command("ZCARD", waiting) == 2
+    fill(worker.store, waiting, MOST_WAITING - 2, NEVER)  # newer ones
+    third = end()
+    for given_up in (first, second):
+        (message,) = told(app, given_up)
+        assert (message["state"], message["attempts"], message["next_attempt"]) == ("failed", 1, None)
+        assert message["last_error"].startswith("given up for newer ones: more than 100000 messages")
+    assert told(app, third)[0]["state"] == "pending"
+    assert worker.store.command("ZCARD", waiting) == MOST_WAITING - 1
+    assert worker.store.command("HLEN", "webhooks:bytes") == 2  # of the third one, and in all
+
+    site.pages["/hook"] = answer(204)
+    (delivery,) = courier.outbox.of_job(first)
+    courier.outbox.redeliver(delivery)
+    assert worker.store.command("ZCARD", waiting) == MOST_WAITING
+    assert courier.run() == 2
+    assert [told(app, job_id)[0]["state"] for job_id in (first, second, third)] == [
+        *("delivered", "failed", "delivered")
+    ]
+    assert worker.store.command("ZCARD", waiting) == MOST_WAITING - 2
 
 
 def test_the_result_of_a_message_that_was_forgotten_counts_no_more(
