@@ -164,6 +164,8 @@ def follow_job(talk: Conversation, job_id: str) -> Flow[None]:
             while piece := (yield Receive()):
                 for told in reader.feed(piece):
                     body = parse_event(told.data)
+                    if not body.get("success", True):  # about the stream: the next call is told why
+                        raise ConnectionFailed(f"the server ended the stream of job {job_id}")
                     result = job_outcome(call, answer, body)
                     if result is not None:
                         yield JobResult(result)

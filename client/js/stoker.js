@@ -98,6 +98,9 @@ export class ModelAPI {
         for await (const { id, data } of this.#events(call, signal)) {
           const body = parseObject(data);
           if (!body) throw new ServerError("the stream holds something else than JSON objects");
+          if (body.success === false) {  // about the stream: the next call is told why
+            throw new ConnectionFailed(`the server ended the stream of job ${jobId}`);
+          }
           const result = outcome(call, 200, body, this.#token);
           if (result) {
             yield { type: "result", result };

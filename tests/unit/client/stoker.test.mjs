@@ -80,6 +80,13 @@ test("who is told to come back in an hour is not kept waiting", async () => {
   assert.equal(requests.length, 1);
 });
 
+test("a stream that is refused in the middle is told as any refusal", async () => {
+  const refusal = { success: false, error: ["Key not valid"], code: "key_not_valid" };
+  const [client] = api([() => new Response(`event: refused\ndata: ${JSON.stringify(refusal)}\n\n`), [401, refusal]]);
+  const follow = async () => { for await (const _ of client.stream("j")); };
+  await assert.rejects(follow, (error) => error instanceof stoker.Unauthorized);
+});
+
 test("what is final is not sent again, and a passing failure as the same job", async () => {
   for (const status of [400, 401, 403, 404, 500]) {
     const [client, requests] = api([[status, { success: false, error: ["no"] }]]);

@@ -124,6 +124,13 @@ def test_a_stream_that_never_tells_anything_is_given_up(server: FakeStoker, ask:
     assert len(server.requests) == 3
 
 
+def test_a_stream_that_is_refused_in_the_middle_is_told_as_any_refusal(server: FakeStoker, ask: Ask) -> None:
+    refusal = {"success": False, "error": ["Key not valid"], "code": "key_not_valid"}
+    server.replies[EVENTS] = [frames((3, processing(10)), (3, (200, refusal))), (401, refusal)]
+    with pytest.raises(client.Unauthorized, match="Key not valid"):
+        ask("stream", JOB_ID)
+
+
 def test_an_unknown_job_cannot_be_followed_waited_for_or_canceled(server: FakeStoker, ask: Ask) -> None:
     refusal = (404, {"success": False, "error": ["no such job"], "code": "job_not_found"})
     server.replies = {PATH: [refusal], EVENTS: [refusal]}
