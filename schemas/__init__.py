@@ -8,11 +8,12 @@ from schemas.errors import (
     Problem,
     SchemaError,
 )
-from schemas.files import SHIPPED, SHIPPED_IMAGE, load_endpoints
+from schemas.files import OPTIONAL, SHIPPED, SHIPPED_IMAGE, load_endpoints
 from schemas.inputs import RESERVED_INPUTS
 from schemas.media.limits import MediaLimits
 
 __all__ = [
+    "OPTIONAL",
     "RESERVED_INPUTS",
     "SHIPPED",
     "SHIPPED_IMAGE",

@@ -16,7 +16,9 @@ from schemas.media.limits import MediaLimits
 SHIPPED = Path(__file__).resolve().parent / "endpoints"
 """Folder of the endpoint files that come with the server."""
 SHIPPED_IMAGE = SHIPPED / "image"
-"""Folder of those that come along, too, and that are offered only where weights for them are named."""
+"""Folder of those that come along, too, and need weights."""
+OPTIONAL = {"STOKER_SD_MODEL": SHIPPED_IMAGE}
+"""Folders of endpoint files that are offered only where a setting names their weights."""
 AIME_NAME = "aime_api_endpoint.cfg"
 """Name of AIME's endpoint files: one per folder, at any depth."""
 

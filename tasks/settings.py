@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from schemas import SHIPPED, SHIPPED_IMAGE, MediaLimits
+from schemas import OPTIONAL, SHIPPED, MediaLimits
 from tasks.environment import Environment
 from tasks.errors import SettingsError
 from tasks.guard.rules import DEFAULT_PORTS, Rules, read_private
@@ -175,7 +175,7 @@ class Settings:
             embedded=embedded,
             endpoint_folders=(
                 SHIPPED,
-                *((SHIPPED_IMAGE,) if sd_model else ()),
+                *(folder for setting, folder in OPTIONAL.items() if env.text(setting, "")),
                 *env.folders("STOKER_ENDPOINTS"),
             ),
             sd_model=sd_model,

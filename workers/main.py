@@ -12,7 +12,7 @@ from kombu import serialization
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils.json import dumps
 
-from schemas import Endpoint, EndpointFileError, load_endpoints
+from schemas import OPTIONAL, Endpoint, EndpointFileError, load_endpoints
 from tasks.celery import create_celery, model_queue
 from tasks.errors import SettingsError
 from tasks.settings import Settings
@@ -60,14 +60,23 @@ def _fit_to_queues(conf: Any, options: dict[str, Any], instance: Any, **_: Any) 
     known = {e.queue for e in endpoints.values()}
     if unknown := [name for name in names if model_queue(name) not in known]:  # Celery would give a traceback
         raise SystemExit(
-            f"no endpoint file names the queue {', '.join(unknown)}: look at STOKER_ENDPOINTS "
-            "(for sd_gpu at STOKER_SD_MODEL)"
+            f"no endpoint file names the queue {', '.join(unknown)}: look at STOKER_ENDPOINTS"
+            + "".join(f", or set {name}" for name in _settings_of({*map(model_queue, unknown)}))
         )
     mine = served(endpoints, {model_queue(name) for name in names} or known)
     # An event that is lost costs a line in Flower; waiting for its confirm would hold up the loop.
     conf.broker_transport_options = {**conf.broker_transport_options, "confirm_publish": False}
     if options.get("concurrency") is None:
         conf.worker_concurrency = max((e.max_batch_size for e in mine), default=1)
+
+
+def _settings_of(queues: set[str]) -> list[str]:
+    """List the settings without which endpoints of these queues are not offered."""
+    return [
+        setting
+        for setting, folder in OPTIONAL.items()
+        if queues & {endpoint.queue for endpoint in load_endpoints([folder]).values()}
+    ]
 
 
 def log_as_told(loglevel: int | str | None = None, **_: Any) -> None:

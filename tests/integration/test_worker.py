@@ -114,9 +114,9 @@ def test_model_that_cannot_be_loaded_stops_the_worker_with_the_reason(start_work
 
 
 def test_queue_that_no_endpoint_file_names_stops_the_worker_with_the_reason(start_worker):
-    worker = start_worker("nobody_cpu,trial_cpu.high", ready=False)
+    worker = start_worker("nobody_cpu,trial_cpu.high,sd_gpu", ready=False)
     assert worker.wait(20) != 0
-    assert "no endpoint file names the queue nobody_cpu: look at STOKER_ENDPOINTS" in worker.log()
+    assert "the queue nobody_cpu, sd_gpu: look at STOKER_ENDPOINTS, or set STOKER_SD_MODEL\n" in worker.log()
     assert "Traceback" not in worker.log()
 
 
