@@ -100,6 +100,10 @@ class ChatContext(Json):
 
     def convert(self, value: Any) -> list[Any]:
         """Check the messages and convert the files in them; see `Parameter.convert`."""
+        if isinstance(value, str) and not value.strip():
+            raise ValidationError(
+                f"Invalid argument {self.title}={shown(value)}. Expected: {self.wanted}, but it is empty!"
+            )
         messages = list(value) if isinstance(value, _Conversation) else super().convert(value)
         if not isinstance(messages, list):
             self.refuse_type(messages)

@@ -80,6 +80,13 @@ def test_images_in_it_are_converted_several_in_one_request(endpoint: Make) -> No
     assert chat[0]["content"][1] == {"image": URL}, "the request is left as it was"
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_text_is_told_as_it_came(endpoint: Make, text: str) -> None:
+    assert refusal(endpoint(), text) == [
+        f"Invalid argument chat={text!r}. Expected: chat_context (a list of messages), but it is empty!"
+    ]
+
+
 def test_media_need_to_be_supported(endpoint: Make) -> None:
     assert refusal(endpoint(), [user({"image": URL})]) == [
         "Parameter chat[0].content[0]: image is not supported on this endpoint: only text!"
