@@ -248,8 +248,10 @@ def _complete(
         if start is not None:
             nodes.append(graph.add("asetpts", f"PTS-{start:.6f}/TB"))
             resampling |= {"async": "1", "first_pts": "0"}
+        nodes.append(graph.add("aresample", **resampling))
+        if CODECS[form.codec].bits is None:  # LAME ends the whole process at samples far above 1
+            nodes.append(graph.add("asoftclip", type="hard"))
         nodes += [
-            graph.add("aresample", **resampling),
             graph.add(
                 "aformat",
                 sample_fmts=form.sample_format,

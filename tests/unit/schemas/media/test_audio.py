@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,7 @@ from schemas.media.errors import MediaError
 from schemas.media.forms import AudioForm
 from schemas.media.limits import MediaLimits
 from schemas.media.rules import AudioRules
+from tests.services import ROOT
 from tests.unit.schemas.media.av_files import (
     float_wav,
     loudness,
@@ -52,6 +57,22 @@ def test_every_format_is_written_as_it_was(format: str, files: dict[str, bytes])
     assert samples.shape[1] / rate == pytest.approx(1.5, abs=0.05)
     assert [round(peak(channel, rate)) for channel in samples] == [1000, 2000]
     assert loudness(samples) == pytest.approx(HALF, rel=0.05)
+
+
+@pytest.mark.parametrize("format", ["mp3", "ogg", "m4a", "webm"])
+def test_what_is_louder_than_1_is_clipped_where_it_is_compressed_with_loss(format: str) -> None:
+    loud = float_wav(tone(1000, rate=16_000, level=3))
+    assert audio.convert(loud, AudioRules()) == loud
+    samples, _ = samples_of(audio.convert(loud, to(format)))
+    assert 0.9 < np.abs(samples).max() < 1.3
+
+
+def test_far_too_loud_a_file_ends_no_process(tmp_path: Path) -> None:
+    (tmp_path / "loud").write_bytes(float_wav(tone(1000, rate=16_000, level=1e30)))
+    command = [sys.executable, "-m", "tests.unit.schemas.media.cost", "audio", str(tmp_path)]  # to MP3
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["problems"] is None
 
 
 @pytest.mark.parametrize("format", FORMATS)
