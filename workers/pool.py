@@ -33,6 +33,7 @@ from workers.host import Host, ProcessHost
 from workers.main import served
 from workers.messages import FromHost
 from workers.metrics import MetricsError
+from workers.namesake import has_namesake
 from workers.signals import SecondSignal
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,9 @@ class BatchPool(BasePool):
         self._hub: Any = None
         self._consumer: Any = None
         mine = served(endpoints, set(self._queues))
+        self._name = options["initargs"][1]
         info = WorkerInfo(
-            name=options["initargs"][1],
+            name=self._name,
             max_batch_size=self.limit or 1,
             description={"interface_version": f"stoker {version('stoker')}"},
         )
@@ -97,9 +99,14 @@ class BatchPool(BasePool):
         """Start the host and wait until its models are loaded.
 
         Raises:
-            SystemExit: a model cannot be loaded, the metrics cannot be served, or the worker was told to
-                stop meanwhile.
+            SystemExit: another worker has this name, a model cannot be loaded, the metrics cannot be
+                served, or the worker was told to stop meanwhile.
         """
+        if has_namesake(self.app, self._name):
+            logger.critical(
+                "another worker is called %s: give each a name of its own (-n NAME@%%h)", self._name
+            )
+            raise SystemExit(EX_FAILURE)
         self._serve_metrics()
         self._dispatcher.start()
         self._second_signal.install()

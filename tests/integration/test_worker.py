@@ -82,6 +82,21 @@ def test_worker_is_gone_from_the_list_after_it_was_stopped(submitter, start_work
     assert submitter.store.workers("trial_cpu") == []
 
 
+def test_worker_whose_name_another_one_has_does_not_start_until_that_is_gone(submitter, start_worker):
+    first = start_worker("trial_cpu")
+    named = ("-n", first.hostname)
+    wait_until(lambda: submitter.store.workers("trial_cpu"), 10, "the worker to announce itself")
+    second = start_worker("trial_cpu", options=named, ready=False)
+    assert second.wait(20) != 0
+    assert (
+        f"another worker is called {first.hostname}: give each a name of its own (-n NAME@%h)" in second.log()
+    )
+    assert "Traceback" not in second.log()
+    first.kill9()
+    third = start_worker("trial_cpu", options=named, ready=False)
+    wait_until(lambda: f"{first.hostname} ready." in third.log(), 20, "the worker")
+
+
 def test_job_that_kills_its_host_fails_and_nothing_else_does(submitter, start_worker):
     ids = [submitter.submit(text=str(n)) for n in range(20)]
     poison = submitter.submit(action="kill")
