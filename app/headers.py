@@ -43,6 +43,8 @@ def _complete(response: Response) -> Response:
     origins = services().settings.cors_origins
     if origins:
         _share(response, origins)
+    if response.status_code == 204:
+        headers.pop("Content-Type", None)  # of nothing
     return response
 
 

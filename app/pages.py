@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from app.accept import JSON
 from app.guide import errors, sheet
 from app.openapi import build
-from app.openapi.routes import JOBS, KEYS, OPERATIONS, SERVER
+from app.openapi.routes import OPERATIONS, TAGS
 from app.services import services
 from schemas import Endpoint
 
@@ -42,9 +42,7 @@ def openapi() -> Response:
 def docs() -> Response:
     """Show the description of the API."""
     server = request.url_root.rstrip("/")
-    groups = [
-        (tag, [(route, o) for route, o in OPERATIONS.items() if o.tag == tag]) for tag in (JOBS, KEYS, SERVER)
-    ]
+    groups = [(tag, [(route, o) for route, o in OPERATIONS.items() if o.tag == tag]) for tag in TAGS]
     page = render_template(
         "docs.html",
         version=_version(),
@@ -53,6 +51,7 @@ def docs() -> Response:
         groups=groups,
         errors=errors(),
         max_wait=services().settings.max_wait,
+        webhooks=services().settings.webhooks,
     )
     response = _kept(Response(page, mimetype="text/html"))
     response.headers["Content-Security-Policy"] = POLICY

@@ -235,7 +235,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /openapi.json": Operation(
         id="openapi",
         tag=SERVER,
-        summary="This document",
+        summary="Describe the API: OpenAPI 3.1",
         key=Key.IGNORED,
         headers=("If-None-Match",),
         answers={
@@ -246,7 +246,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "GET /docs": Operation(
         id="docs",
         tag=SERVER,
-        summary="The same for people",
+        summary="Describe the API as a page",
         key=Key.IGNORED,
         headers=("If-None-Match",),
         answers={

@@ -149,7 +149,7 @@ def _give(head: Sequence[str], rows: Iterable[Sequence[str]], file: str | None) 
             with open(file, "w", newline="", encoding="utf-8") as stream:
                 _write(stream, head, rows)
         except OSError as error:
-            fail([f"{file} cannot be written: {error}"])
+            fail([f"{file} cannot be written: {error.strerror}"])
 
 
 def _write(stream: IO[str], head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

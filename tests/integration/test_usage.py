@@ -319,7 +319,9 @@ def test_a_csv_file_holds_single_jobs(stoker: Stoker, filled: str, tmp_path: Pat
         "2027-01-15T08:00:01.000Z",
     )
     assert (second["outcome"], second["started"]) == ("failed", "")
-    assert stoker("--csv", str(tmp_path / "no" / "folder.csv")).exit_code == 2
+    refused = stoker("--csv", str(tmp_path / "no" / "folder.csv"))
+    assert refused.exit_code == 2
+    assert refused.stderr.endswith("folder.csv cannot be written: No such file or directory\n")
 
 
 def test_all_that_is_wrong_is_told_at_once(stoker: Stoker, filled: str) -> None:

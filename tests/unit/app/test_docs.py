@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from app.guide import example, sheet
+from app.openapi.routes import OPERATIONS
 from schemas import SHIPPED, Endpoint, load_endpoints
 from tests.services import ROOT
 from tests.unit.app.fakes import DEMO_KEY
@@ -75,6 +76,13 @@ def test_the_page_shows_every_endpoint_with_its_inputs_and_outputs(client: Any, 
             assert f'<code class="name">{name}</code>' in page
     assert "1 to 9" in page
     assert "disabled" in page
+
+
+def test_the_page_names_every_route_without_words_of_the_program(client: Any) -> None:
+    page = html.unescape(client.get("/docs").text)
+    for route in OPERATIONS:
+        path = re.sub(r"<\w+:", "<", route.split()[-1])
+        assert f"<code>{path}</code>" in page, route
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing(client: Any) -> None:
