@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint
@@ -41,6 +42,8 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
     """Describe an endpoint: its limits, its workers, its parameters."""
     store = services().store
     workers = store.workers(endpoint.queue)
+    if not endpoint.provide_worker_meta_data:  # everybody may ask, and names tell of hosts
+        workers = [replace(worker, name=f"worker {n}") for n, worker in enumerate(workers, 1)]
     return {
         "name": endpoint.name,
         "title": endpoint.title,

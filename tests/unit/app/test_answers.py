@@ -50,6 +50,13 @@ def test_every_code_has_a_status_of_an_error() -> None:
     assert all(400 <= status < 600 for status in STATUS.values())
 
 
+def test_workers_are_named_where_the_endpoint_file_says_so(client: Any, store: Any) -> None:
+    for name, shown in (("echo", ["worker 1", "worker 2"]), ("counter", ["a@x", "b@y"])):
+        store.working[f"{name}_cpu"] = [WorkerInfo("a@x"), WorkerInfo("b@y")]
+        told = client.get(f"/api/endpoints/{name}").json["workers"]
+        assert [worker["name"] for worker in told] == shown
+
+
 @pytest.mark.parametrize("path", ["/api/endpoints/echo", "/api/echo"])
 def test_an_endpoint_is_described(client: Any, store: Any, path: str) -> None:
     store.waiting["echo_cpu"] = 2
@@ -74,7 +81,7 @@ def test_an_endpoint_is_described(client: Any, store: Any, path: str) -> None:
         "num_workers": 1,
         "workers": [
             {
-                "name": "w@a",
+                "name": "worker 1",
                 "state": "processing",
                 "max_batch_size": 4,
                 "free_slots": 1,
