@@ -28,6 +28,7 @@ from app import (
     webhooks,
 )
 from app import endpoints as endpoint_views
+from app.brokerwatch import BrokerWatch
 from app.conversion import Converter
 from app.crew import Crew
 from app.fetching import Fetcher
@@ -112,6 +113,7 @@ def create_app(
         settings=settings,
         endpoints=found,
         celery=celery,
+        broker=BrokerWatch(celery),
         publisher=Publisher(celery, store),
         store=store,
         replies=ReplyListener(store),

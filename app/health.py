@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint
 
 from app.errors import ApiError
 from app.services import services
-from tasks.errors import StokerError
-from tasks.submit import ping_broker
+from tasks.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +30,7 @@ def readyz() -> dict[str, Any]:
         ApiError: not ready; `error` names what is missing.
     """
     parts = services()
-    store_answers = _answers(parts.store.ping)
-    broker_answers = _answers(lambda: ping_broker(parts.celery))
+    store_answers, broker_answers = _store_answers(), parts.broker.answers()
     workers = _workers() if store_answers else {}
     missing = [] if store_answers else ["The job store does not answer"]
     missing += [] if broker_answers else ["The message broker does not answer"]
@@ -44,10 +41,10 @@ def readyz() -> dict[str, Any]:
     return {"ready": True, **report}
 
 
-def _answers(ask: Callable[[], None]) -> bool:
+def _store_answers() -> bool:
     try:
-        ask()
-    except StokerError as error:
+        services().store.ping()
+    except StoreUnavailable as error:
         logger.warning("not ready: %s", error)
         return False
     return True

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from celery import Celery
 from flask import current_app, request
 
+from app.brokerwatch import BrokerWatch
 from app.conversion import Converter
 from app.crew import Crew
 from app.fetching import Fetcher
@@ -38,6 +39,7 @@ class Services:
         settings: how this installation runs.
         endpoints: all endpoints by name.
         celery: the Celery app.
+        broker: whether the broker is there.
         publisher: records and publishes jobs.
         store: jobs, results, workers.
         replies: hands results to the requests that wait for them.
@@ -60,6 +62,7 @@ class Services:
     settings: Settings
     endpoints: Mapping[str, Endpoint]
     celery: Celery
+    broker: BrokerWatch
     publisher: Publisher
     store: JobStore
     replies: ReplyListener

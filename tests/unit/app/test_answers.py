@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.brokerwatch import BrokerWatch
 from app.errors import STATUS
 from tasks.errors import BrokerUnavailable, StoreUnavailable
 from tasks.jobs import WorkerInfo
@@ -129,7 +130,7 @@ def test_the_process_is_alive_whatever_is_down(client: Any, store: Any) -> None:
 def test_ready_means_store_broker_and_workers(
     client: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.health.ping_broker", lambda celery: None)
+    monkeypatch.setattr("app.brokerwatch.ping_broker", lambda celery: None)
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json["error"] == ["No worker for queue echo_cpu"]
@@ -140,11 +141,23 @@ def test_ready_means_store_broker_and_workers(
     assert answer.json == {"ready": True, "store": True, "broker": True, "workers": {"echo_cpu": 1}}
 
 
+def test_the_broker_is_asked_once_in_a_second_whoever_wants_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    now = 5.0
+    monkeypatch.setattr("app.brokerwatch.ping_broker", asked.append)
+    watch = BrokerWatch("celery", lambda: now)
+    assert [watch.answers() for _ in range(9)] == [True] * 9
+    assert len(asked) == 1
+    now += 1
+    assert watch.answers()
+    assert len(asked) == 2
+
+
 def test_not_ready_names_what_is_down(client: Any, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(celery: Any) -> Any:
         raise BrokerUnavailable("amqp://user:pw@host")
 
-    monkeypatch.setattr("app.health.ping_broker", fail)
+    monkeypatch.setattr("app.brokerwatch.ping_broker", fail)
     store.down = StoreUnavailable("down")
     answer = client.get("/readyz")
     assert answer.status_code == 503
