@@ -101,11 +101,16 @@ def ending(
         error = f"The outputs have {len(text)} characters as JSON: at most {LARGEST_RESULT} can be stored"
         result = replace(result, state=JobState.FAILED, outputs={}, blobs=[], error=error)
         text = dumps(result.to_wire())
-    fields = flat({**identity(job), "state": result.state.value, "result": text})
+    record = {**identity(job), "state": result.state.value, "result": text}
+    if result.started is not None:
+        record["started"] = result.started
+    if result.worker is not None:
+        record["worker"] = result.worker
+    fields = flat(record)
     keys = [job_key(job.id), waiting_key(job.queue), share_key(job.owner, job.queue), USAGE]
     args = [job.id, job.reply_to or "", max(1, round(lifetime)), text, len(fields), NEW_SESSION_LIFETIME]
     args += [usage(job, result) if counts else "", MOST_USAGE, result.model_seconds]
-    args += [" ".join(blob_key(name) for _, name in result.blobs), *fields]
+    args += [" ".join(blob_key(name) for _, name in result.blobs), int(result.started is not None), *fields]
     if job.session and session_vars:
         keys.append(session_key(job.session, job.endpoint))
         args += flat({name: dumps(value) for name, value in session_vars.items()})

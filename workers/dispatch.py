@@ -56,7 +56,7 @@ class Dispatcher(threading.Thread):
         store: where results go.
         endpoints: those served, by name.
         spawn: starts a host that tells its messages to the given callback.
-        reply: takes answers, and news for the worker; called from this thread.
+        reply: takes the answers of a turn, and news for the worker; called from this thread.
         info: how the worker announces itself.
         queues: names of the queues that it serves.
 
@@ -70,7 +70,7 @@ class Dispatcher(threading.Thread):
         store: JobStore,
         endpoints: dict[str, Endpoint],
         spawn: Callable[[Callable[[FromHost], None]], Host],
-        reply: Callable[[Answer | Fatal], None],
+        reply: Callable[[Sequence[Answer | Fatal]], None],
         info: WorkerInfo,
         queues: Sequence[str],
     ) -> None:
@@ -92,6 +92,7 @@ class Dispatcher(threading.Thread):
         self._announce_at = 0.0
         self._tend_at = math.inf
         self._stopping = False
+        self._answers: list[Answer] = []  # of this turn
         self._claims: list[Run] = []
         self._elsewhere: list[tuple[float, Run]] = []  # to be claimed again, since another worker runs them
 
@@ -152,7 +153,7 @@ class Dispatcher(threading.Thread):
         except Exception:
             logger.exception("the dispatcher failed")
             self.failure = "the dispatcher failed; see the log"
-            self._reply(Fatal(self.failure))
+            self._reply([Fatal(self.failure)])
         finally:
             self._keeper.kill()
             self._give_back()
@@ -196,9 +197,7 @@ class Dispatcher(threading.Thread):
             case Started():
                 runs = self._overseer.started(event)
                 self.metrics.started(runs, event.together)
-                for run in runs:
-                    for delivery in run.deliveries:
-                        self._reply(Answer(delivery, started=True))
+                self._answers += [Answer(d, started=True) for run in runs for d in run.deliveries]
             case Report():
                 self._overseer.reported(event)
             case Done():
@@ -247,7 +246,7 @@ class Dispatcher(threading.Thread):
             return
         self.failure = self.failure or self._hopeless(event, cause)
         if self.failure:
-            self._reply(Fatal(self.failure))
+            self._reply([Fatal(self.failure)])
             self._on_shutdown()
             self.ready.set()
         else:
@@ -276,8 +275,11 @@ class Dispatcher(threading.Thread):
         self._overseer.act(now, self._stopping)
         for run, result in self._recorder.write(time.monotonic()):
             self.metrics.finished(run.job, result)
-            for delivery in self._table.stored(run.number):
-                self._reply(Answer.of(delivery, result))
+            self._answers += [Answer.of(delivery, result) for delivery in self._table.stored(run.number)]
+        if self._answers:
+            self._reply(self._answers)
+            self._answers = []
+        self._overseer.log()
         refused, self._recorder.refused = self._recorder.refused, []
         for run in refused:
             if run.phase is Phase.STARTED:
@@ -305,8 +307,7 @@ class Dispatcher(threading.Thread):
         run.alone = claim.state is JobState.PROCESSING  # a worker died with it: it may have been the cause
         run.canceled |= claim.canceled
         send, answered = self._table.claimed(run.number, bool(claim.state and claim.state.terminal))
-        for delivery in answered:
-            self._reply(Answer(delivery))
+        self._answers += map(Answer, answered)
         if not send:
             return
         if run.canceled:

@@ -10,11 +10,11 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
 
 from schemas import EndpointFileError, load_endpoints
 from tasks.errors import ModelLoadFailed
@@ -24,6 +24,7 @@ from workers.loading import build_loop, describe, load_models
 from workers.luggage import Luggage
 from workers.main import LOG_FORMAT, served
 from workers.messages import Done, FromHost, Jobs, LoadFailed, Ready, ToHost
+from workers.pipe import Pipe
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -39,17 +40,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker: it tells us what to do
     settings = Settings.from_env()
     logging.basicConfig(level=settings.log_level.upper(), format=LOG_FORMAT)
-    connection = Connection(int(fd))
-    lock = threading.Lock()
-
-    def emit(message: FromHost) -> None:
-        with lock:  # a model may report from threads of its own
-            connection.send(message)
-
+    pipe = Pipe(socket.socket(fileno=int(fd)))
     try:
-        serve(settings, queues, emit, lambda deliver: _listen(connection, deliver))
+        serve(settings, queues, pipe.send, lambda deliver: _listen(pipe, deliver))
     except (ModelLoadFailed, EndpointFileError) as error:
-        emit(LoadFailed(str(error)))
+        pipe.send(LoadFailed(str(error)))
         sys.exit(1)
 
 
@@ -91,14 +86,15 @@ def serve(
     loop.run()
 
 
-def _listen(connection: Connection, deliver: Callable[[ToHost], None]) -> None:
-    threading.Thread(target=_read, args=(connection, deliver), name="reader", daemon=True).start()
+def _listen(pipe: Pipe, deliver: Callable[[ToHost], None]) -> None:
+    threading.Thread(target=_read, args=(pipe, deliver), name="reader", daemon=True).start()
 
 
-def _read(connection: Connection, deliver: Callable[[ToHost], None]) -> None:
+def _read(pipe: Pipe, deliver: Callable[[ToHost], None]) -> None:
     try:
         while True:
-            deliver(connection.recv())
+            for message in pipe.receive():
+                deliver(message)
     except (EOFError, OSError):
         os._exit(0)  # the worker is gone: its jobs are delivered to another one
 

@@ -55,6 +55,7 @@ class Overseer:
         self._table, self._keeper, self._recorder = table, keeper, recorder
         self._time = ModelTime()
         self._sends: dict[int, Run] = {}  # what the host has not seen yet
+        self._batches: list[Done] = []  # not in the log yet
         self._killing = False
         self.pace = 0.0  # s that a job takes, of late
 
@@ -130,10 +131,18 @@ class Overseer:
         size = len(event.outcomes)
         self._keeper.worked()
         self.pace += (event.run_time / size - self.pace) * (PACE if self.pace else 1.0)
-        failed = sum(outcome.error is not None for outcome in event.outcomes)
-        logger.info("batch of %d in %.1f ms, %d failed", size, event.run_time * 1000, failed)
+        self._batches.append(event)
         for outcome in event.outcomes:
             self._end(outcome, event.at)
+
+    def log(self) -> None:
+        """Write of the batches that are done into the log; their clients need not wait for that."""
+        batches, self._batches = self._batches, []
+        for batch in batches:
+            failed = sum(outcome.error is not None for outcome in batch.outcomes)
+            logger.info(
+                "batch of %d in %.1f ms, %d failed", len(batch.outcomes), batch.run_time * 1000, failed
+            )
 
     def dropped(self, event: Dropped) -> None:
         """Take back runs that the host never started."""

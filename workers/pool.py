@@ -193,10 +193,10 @@ class BatchPool(BasePool):
         """Stop the job of a request; it is answered once it has stopped."""
         self._dispatcher.cancel(request.id)
 
-    def _reply(self, answer: Answer | Fatal) -> None:
+    def _reply(self, answers: Sequence[Answer | Fatal]) -> None:
         """Called on the dispatcher's thread."""
-        self._answers.append(answer)
-        if len(self._answers) == 1:  # else the loop is on its way
+        self._answers += answers
+        if len(self._answers) == len(answers):  # else the loop is on its way
             os.eventfd_write(self._wake, 1)
 
     def _handle_answers(self) -> None:
@@ -224,20 +224,21 @@ class BatchPool(BasePool):
 
     def _finish(self, request: Request, answer: Answer) -> None:
         """Ack the message and send the event."""
-        if answer.state in (None, JobState.DONE):
-            request.on_success((False, answer.state and answer.state.value, answer.run_time))
-        elif answer.state is JobState.CANCELED:
-            state.task_ready(request)
-            request.acknowledge()
-            ran = answer.run_time is not None
-            request.send_event("task-revoked", terminated=ran, signum=None, expired=False)
-        else:
+        if answer.state in (JobState.FAILED, JobState.LAPSED):
             try:
                 raise JobFailed(answer.error)
             except JobFailed:
                 info = ExceptionInfo()
             info.exception = JobFailed(answer.error)  # the event shows it; billiard wraps it for a pipe
             request.on_success((True, info, answer.run_time))
+            return
+        state.task_ready(request)
+        request.acknowledge()
+        if answer.state is JobState.CANCELED:
+            ran = answer.run_time is not None
+            request.send_event("task-revoked", terminated=ran, signum=None, expired=False)
+        else:
+            request.send_event("task-succeeded", result=answer.state, runtime=answer.run_time)
 
     def _get_info(self) -> dict[str, Any]:
         return {**super()._get_info(), "queues": self._queues, "running": self._dispatcher.running}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import math
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,17 +29,35 @@ class BufferedTransport(TCPTransport):
 
     def _setup_transport(self) -> None:
         super()._setup_transport()
-        receive = self.sock.recv
-        self._quick_recv: Callable[[int], bytes] = lambda wanted: receive(max(wanted, CHUNK))
+        self._quick_recv: Callable[[int], bytes] = self._receive
+        self._flags = 0
+        self._drained = False  # whether the last read took all that was there
+
+    def _receive(self, wanted: int) -> bytes:
+        size = max(wanted, CHUNK)
+        data: bytes = self.sock.recv(size, self._flags)
+        self._drained = len(data) < size
+        return data
 
     @contextmanager
     def having_timeout(self, timeout: float | None) -> Iterator[Any]:
         """Set a timeout for what follows, unless the next frame is here and nothing will be waited for."""
         if self.has_frame():
             yield self.sock
+        elif timeout == 0 and self.sock.gettimeout() is None:
+            self._flags = socket.MSG_DONTWAIT  # for a call less before and after
+            try:
+                yield self.sock
+            finally:
+                self._flags = 0
         else:
             with super().having_timeout(timeout) as sock:
                 yield sock
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to handle until the socket tells of more."""
+        return self._drained and not self.has_frame()
 
     def has_frame(self) -> bool:
         """Whether a whole frame was read that nobody has taken."""
@@ -173,6 +192,8 @@ class Transport(pyamqp.Transport):
         try:
             while connection.connected:
                 connection.drain_events(timeout=0)
+                if isinstance(connection.transport, BufferedTransport) and connection.transport.empty:
+                    return
         except TimeoutError:
             return
         except OSError as error:

@@ -101,9 +101,14 @@ FINISH = (
 local job = redis.call('HMGET', KEYS[1], 'state', 'revision', 'blobs', 'day', 'open', 'webhook',
   'counted')
 if ended(job[1]) then return 0 end
-local last = 11 + ARGV[5]
+local last, revision = 12 + ARGV[5], (job[2] or 0) + 1
 for blob in string.gmatch(job[3] or '', '%S+') do redis.call('UNLINK', blob) end
-redis.call('HSET', KEYS[1], 'revision', (job[2] or 0) + 1, unpack(ARGV, 11, last - 1))
+if job[6] and job[1] == 'queued' and ARGV[11] == '1' then
+  redis.call('HSET', KEYS[1], 'state', 'processing')
+  tell(KEYS[1], ARGV[1], 'started', revision, '')
+  revision = revision + 1
+end
+redis.call('HSET', KEYS[1], 'revision', revision, unpack(ARGV, 12, last - 1))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
@@ -126,7 +131,7 @@ if KEYS[5] then
   redis.call('HSET', KEYS[5], unpack(ARGV, last))
   if redis.call('TTL', KEYS[5]) < 0 then redis.call('EXPIRE', KEYS[5], ARGV[6]) end
 end
-if job[6] then tell(KEYS[1], ARGV[1], 'completed', (job[2] or 0) + 1, ARGV[4]) end
+if job[6] then tell(KEYS[1], ARGV[1], 'completed', revision, ARGV[4]) end
 if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. ARGV[4]) end
 redis.call('PUBLISH', KEYS[1], '')
 return 1
@@ -134,4 +139,7 @@ return 1
 )
 """job, waiting, share, usage, session if it has new variables; id, reply_to, lifetime, result, number
 of field arguments, lifetime of a new session, what usage keeps of it or '', most that usage keeps, seconds of
-the model's time, large outputs, fields..., variables... -> 1, or 0 if it had ended before."""
+the model's time, large outputs, 1 if it had started, fields..., variables... -> 1, or 0 if it had ended
+before.
+
+It says of a job that has started what START would have said, if that was left out."""

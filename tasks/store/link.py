@@ -89,19 +89,22 @@ class Link:
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; load them first if the server does not know them."""
-        pipeline = self._redis.pipeline(transaction=False)
         with translated():
-            for attempt in (1, 2):
-                for script, keys, args in calls:
-                    pipeline.evalsha(_digest(script), len(keys), *keys, *args)
-                try:
-                    return list(pipeline.execute())
-                except redis.exceptions.NoScriptError:  # what has run runs again: every script bears that
-                    if attempt == 2:
-                        raise
+            try:
+                return self._run(calls)
+            except redis.exceptions.NoScriptError:  # what has run runs again: every script bears that
                 for script in {script for script, _, _ in calls}:
                     self._redis.script_load(script)
-        return []
+            return self._run(calls)
+
+    def _run(self, calls: Sequence[Call]) -> list[Any]:
+        commands = [("EVALSHA", _digest(script), len(keys), *keys, *args) for script, keys, args in calls]
+        if len(commands) == 1:  # without a pipeline it takes two thirds of the time
+            return [self._redis.execute_command(*commands[0])]
+        pipeline = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        return list(pipeline.execute())
 
     def command(self, *parts: Any) -> Any:
         """Give what Redis answers to one command."""

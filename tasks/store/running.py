@@ -97,19 +97,24 @@ class RunningJobs(Link):
     def record(
         self,
         started: Sequence[Job],
-        progress: Iterable[tuple[Job, Progress]],
-        results: Iterable[Ending],
+        progress: Sequence[tuple[Job, Progress]],
+        results: Sequence[Ending],
         holder: str,
         now: float,
     ) -> list[bool]:
         """Do what `start`, `report` and `finish` do, in this order and in one round trip.
 
+        Of a job that starts and ends here, and reports nothing, FINISH says all that START would.
+
         Returns:
-            For each that started: whether it was still to be done.
+            For each that started: whether it was still to be done, or has ended here.
         """
-        starts = [_starting(started, holder, now)] if started else []
+        over = {job.id for job, _, _ in results} - {job.id for job, _ in progress}
+        lasting = [job for job in started if job.id not in over]
+        starts = [_starting(lasting, holder, now)] if lasting else []
         answers = self.run([*starts, *_reports(progress), *_endings(results)])
-        return [bool(answer) for answer in answers[0]] if started else []
+        taken = iter(answers[0] if lasting else [])
+        return [job.id in over or bool(next(taken)) for job in started]
 
 
 def _starting(jobs: Sequence[Job], holder: str, now: float) -> Call:

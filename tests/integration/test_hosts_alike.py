@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
+import threading
 
 import pytest
 
@@ -100,3 +103,26 @@ def test_model_that_cannot_be_loaded_is_told_with_its_reason(host_class, monkeyp
     talk = Talk(host_class, ["broken"])
     assert "no weights in /nowhere" in talk.next(LoadFailed).reason
     talk.next(Died)
+
+
+@pytest.mark.parametrize("host_class", [ProcessHost], indirect=True)
+def test_host_that_does_not_read_keeps_nobody_waiting_and_misses_nothing(talk):
+    talk.next(Ready)
+    texts = [f"{n:02}" * 25_000 for n in range(64)]  # too much for the pipe
+
+    def send():
+        for number, text in enumerate(texts, 1):
+            talk.jobs({"text": text}, first=number)
+
+    os.kill(talk.host.pid, signal.SIGSTOP)
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    sender.join(WAIT)
+    assert not sender.is_alive()
+    os.kill(talk.host.pid, signal.SIGCONT)
+    outcomes = {}
+    while len(outcomes) < len(texts):
+        message = talk.said.get(timeout=WAIT)
+        if isinstance(message, Done):
+            outcomes |= {outcome.number: outcome.outputs["text"] for outcome in message.outcomes}
+    assert outcomes == dict(enumerate(texts, 1))

@@ -124,7 +124,7 @@ class Desk:
             self.store,
             {"echo": FakeEndpoint(**endpoint)},
             self._spawn,
-            self.answers.put,
+            self._take,
             WorkerInfo("w@host"),
             ["echo_cpu"],
         )
@@ -136,6 +136,10 @@ class Desk:
         host = FakeHost(on_message)
         self.hosts.put(host)
         return host
+
+    def _take(self, answers):
+        for answer in answers:
+            self.answers.put(answer)
 
     def next_host(self):
         return self.hosts.get(timeout=WAIT)
@@ -192,10 +196,10 @@ def test_nothing_is_answered_while_the_store_is_down_and_all_is_once_it_is_back(
     items = d.items(1)
     d.store.down = True
     d.host.run(items)
-    assert d.answers.get(timeout=WAIT) == Answer(1, started=True)
     with pytest.raises(queue.Empty):
         d.answers.get(timeout=0.3)
     d.store.down = False
+    assert d.answers.get(timeout=WAIT) == Answer(1, started=True)
     assert d.answered()[0].state is JobState.DONE
 
 
@@ -310,7 +314,7 @@ def test_lost_connection_recalls_and_the_new_delivery_gets_the_answer(desk):
 def test_model_that_cannot_be_loaded_ends_the_dispatcher_with_the_reason():
     d = Desk.__new__(Desk)
     d.store, d.hosts, d.answers = FakeStore(), queue.SimpleQueue(), queue.SimpleQueue()
-    d.dispatcher = Dispatcher(d.store, {}, d._spawn, d.answers.put, WorkerInfo("w"), ["q"])
+    d.dispatcher = Dispatcher(d.store, {}, d._spawn, d._take, WorkerInfo("w"), ["q"])
     d.dispatcher.start()
     host = d.next_host()
     host.say(LoadFailed("no weights"))

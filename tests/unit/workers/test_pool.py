@@ -21,12 +21,15 @@ class Request:
     """A request whose ack may fail as kombu's does where the broker has gone."""
 
     def __init__(self, acked: list[int], number: int, broken: bool) -> None:
-        self._acked, self._number, self._broken = acked, number, broken
+        self._acked, self.id, self._broken = acked, number, broken
 
-    def on_success(self, _: Any) -> None:
+    def acknowledge(self) -> None:
         if self._broken:
             raise BrokenPipeError
-        self._acked.append(self._number)
+        self._acked.append(self.id)
+
+    def send_event(self, *_: Any, **__: Any) -> None:
+        pass
 
 
 @pytest.fixture
@@ -47,11 +50,11 @@ def test_answers_behind_one_that_cannot_be_given_are_not_forgotten(pool: Any) ->
     acked: list[int] = []
     for number in (1, 2):
         pool._requests[number] = Request(acked, number, broken=number == 1)
-        pool._reply(Answer(number, state=JobState.DONE))
+        pool._reply([Answer(number, state=JobState.DONE)])
     with pytest.raises(BrokenPipeError):
         pool._handle_answers()
     pool._requests[3] = Request(acked, 3, broken=False)
-    pool._reply(Answer(3, state=JobState.DONE))  # over the next connection
+    pool._reply([Answer(3, state=JobState.DONE)])  # over the next connection
     assert is_woken(pool)
     pool._handle_answers()
     assert acked == [2, 3] and not is_woken(pool)
