@@ -49,6 +49,36 @@ def test_waiting_jobs_have_positions_in_the_order_of_arrival(store):
     ]
 
 
+def test_start_and_end_in_one_go_leave_what_they_leave_one_after_the_other(store):
+    one, other = job("a"), job("b")
+    for each in (one, other):
+        store.add(each, 10)
+    end = done(one, started=5.0, worker="w")
+    store.start([one], "w#1", 5.0)
+    store.finish([(one, end, {})])
+    assert store.record([other], [], [(other, end, {})], "w#1", 5.0) == [True]
+    a, b = (dataclasses.replace(status, id="", accepted=0.0, revision=0) for status in store.get_many("ab"))
+    assert a == b and (a.state, a.started, a.worker) == (JobState.DONE, 5.0, "w")
+    assert store.queue_length("echo_cpu") == 0
+
+
+def test_last_progress_of_a_job_that_starts_and_ends_in_one_go_is_kept(store):
+    one = job()
+    store.add(one, 10)
+    store.record([one], [(one, Progress(90.0))], [(one, done(one, started=5.0), {})], "w#1", 5.0)
+    assert store.get("a").progress.percent == 90.0
+
+
+def test_of_jobs_that_start_together_those_that_had_ended_are_told_apart(store):
+    quick, ended, slow = jobs = [job(name) for name in "abc"]
+    for each in jobs:
+        store.add(each, 10)
+    store.cancel("b")
+    taken = store.record([ended, quick, slow], [], [(quick, done(quick, started=5.0), {})], "w#1", 5.0)
+    assert taken == [False, True, True]
+    assert [s.state for s in store.get_many("abc")] == [JobState.DONE, JobState.CANCELED, JobState.PROCESSING]
+
+
 def test_higher_priority_stands_before_what_came_earlier(store):
     for n, priority in enumerate([Priority.BULK, Priority.NORMAL, Priority.HIGH, Priority.HIGH]):
         store.add(job(f"{n}", accepted=1000.0 + n, priority=priority), 10)

@@ -141,11 +141,12 @@ def test_neither_the_message_of_a_job_nor_other_clients_see_its_webhook(
     assert told(app, job_id, BOB) == 404
 
 
+@pytest.mark.parametrize("way", ["start", "take"])  # with the end, if it was not told before
 def test_the_start_is_told_where_it_is_asked_for(
-    send: Submit, worker: PlayedWorker, courier: PlayedCourier, site: Site, url: str, alice: str
+    send: Submit, worker: PlayedWorker, courier: PlayedCourier, site: Site, url: str, alice: str, way: str
 ) -> None:
     send({"url": url, "events": ["completed", "started"]})
-    worker.end(worker.start("echo_cpu"))
+    worker.end(getattr(worker, way)("echo_cpu"))
     assert courier.run() == 2
     events = [courier.verify(request, alice) for request in site.requests]
     assert [event["type"] for event in events] == ["job.started", "job.completed"]
