@@ -9,12 +9,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Request, Response, g
 from werkzeug.exceptions import MethodNotAllowed
 
 from app.errors import ApiError
 from app.params import request_params
-from app.services import called_endpoint, services
+from app.services import called_endpoint, services, this_request
 from schemas import Endpoint
 from tasks.accounts import Client
 
@@ -51,19 +51,20 @@ def guard() -> Response | None:
         ApiError: the credential is missing, not valid, or not for this endpoint.
         MethodNotAllowed: the endpoint is not called by this method.
     """
+    request = this_request()
     if request.routing_exception is not None:
         return None  # no route: 404 or 405, whoever asks
     endpoint = called_endpoint()
-    methods = _methods(endpoint)
+    methods = _methods(request, endpoint)
     if request.method == "OPTIONS":
         return Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(sorted(methods))})
     if request.method not in methods:
         raise MethodNotAllowed(sorted(methods))
     if request.endpoint not in PUBLIC:
-        g.client = authenticate()
-        request.environ[LOGGED_CLIENT] = g.client.id
+        client = g.client = authenticate()
+        request.environ[LOGGED_CLIENT] = client.id
         if endpoint is not None:
-            authorize(g.client, endpoint)
+            authorize(client, endpoint)
     return None
 
 
@@ -95,7 +96,7 @@ def authorize(client: Client, endpoint: Endpoint) -> None:
 
 def presented() -> str | None:
     """Give the credential that decides, as it was sent; None if there is none."""
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, bearer = this_request().headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
         return bearer.strip()
     values = request_params().values
@@ -122,7 +123,7 @@ def validate_key() -> dict[str, Any]:
     return {"success": valid, "error": None if valid else "Key not valid"}
 
 
-def _methods(endpoint: Endpoint | None) -> set[str]:
+def _methods(request: Request, endpoint: Endpoint | None) -> set[str]:
     """The methods of the current route; a job is submitted by those that its endpoint file names."""
     if request.endpoint == "jobs.run" and endpoint is not None:
         return {*endpoint.methods, "OPTIONS"}

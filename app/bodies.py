@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import IO, Any, cast
 
-from flask import g, request
+from flask import g
 from gunicorn.http.errors import ParseException
 from werkzeug.datastructures import FileStorage
 from werkzeug.formparser import FormDataParser
 
 from app.errors import ApiError
 from app.green import within
-from app.services import services
+from app.services import services, this_request
 from schemas.errors import listed
 
 MULTIPART = "multipart/form-data"
@@ -33,6 +33,7 @@ class _Stream:
     """The stream of the current request's body, read with pauses, and as a whole or not at all."""
 
     def __init__(self) -> None:
+        request = this_request()
         if request.headers.get("Content-Encoding", "").lower() not in ("", "identity"):
             raise ApiError("unsupported_media_type", "The body has a Content-Encoding: send it as it is")
         self._stream = request.stream
@@ -101,6 +102,7 @@ def read_multipart(max_parts: int) -> dict[str, Any]:
         ApiError: the body is malformed or compressed, comes too slowly, or a name is given twice.
         werkzeug.exceptions.RequestEntityTooLarge: it is too large, or has more than `max_parts` parts.
     """
+    request = this_request()
     parser = FormDataParser(
         stream_factory=_memory,
         max_form_memory_size=request.max_content_length,

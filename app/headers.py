@@ -7,7 +7,7 @@ import secrets
 
 from flask import Flask, Response, g, request
 
-from app.services import services
+from app.services import services, this_request
 
 REQUEST_ID = "X-Request-Id"
 _UNDERSTOOD = (
@@ -30,7 +30,7 @@ def init_headers(app: Flask) -> None:
 
 
 def _name_request() -> None:
-    given = request.headers.get(REQUEST_ID, "")
+    given = this_request().headers.get(REQUEST_ID, "")
     g.request_id = given if _SANE_ID.fullmatch(given) else secrets.token_hex(16)
 
 

@@ -167,20 +167,20 @@ def _submit(
     client_session: str | None,
     reply_to: str | None = None,
 ) -> Job:
-    parts = services()
+    parts, client = services(), g.client
     try:
         job = submit(
             parts.publisher,
             endpoint,
             inputs,
-            owner=g.client.id,
+            owner=client.id,
             job_id=job_id,
             reply_to=reply_to,
             session=client_session,
-            priority=g.client.priority,
-            jobs_at_once=jobs_at_once(g.client, endpoint),
-            per_day=day_limits(g.client, endpoint),
-            key=g.client.key_id,
+            priority=client.priority,
+            jobs_at_once=jobs_at_once(client, endpoint),
+            per_day=day_limits(client, endpoint),
+            key=client.key_id,
             webhook=wanted_webhook(request_params()),
             max_bytes=max_queued_bytes(endpoint),
         )
@@ -190,7 +190,7 @@ def _submit(
     except TooManyJobs as error:
         raise too_many_jobs(endpoint, error.limit, _next_end(endpoint)) from error
     except DayLimitReached as error:
-        raise used_up(g.client, endpoint, error) from error
+        raise used_up(client, endpoint, error) from error
     logger.info("job %s for %s, request %s", job.id, endpoint.name, g.request_id)
     return job
 

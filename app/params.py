@@ -9,11 +9,11 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flask import g, request
+from flask import Request, g
 
 from app.bodies import MULTIPART, given_twice, read_body, read_multipart
 from app.errors import ApiError
-from app.services import services
+from app.services import services, this_request
 from schemas.jsontext import BadJson, read_json
 
 FORM = "application/x-www-form-urlencoded"
@@ -49,24 +49,24 @@ def request_params() -> Params:
         ApiError: the body is not what it says it is.
         werkzeug.exceptions.RequestEntityTooLarge: the body is larger than the settings allow.
     """
-    if "params" not in g:
-        g.params = _read()
-    found: Params = g.params
+    found: Params | None = g.get("params")
+    if found is None:
+        found = g.params = _read(this_request())
     return found
 
 
-def _read() -> Params:
+def _read(request: Request) -> Params:
     if request.method in ("GET", "HEAD"):
         return Params(_pairs(request.query_string), textual=True)
     if request.endpoint == "uploads.create" and request.mimetype != MULTIPART:
         return Params(_pairs(request.query_string), textual=True)  # the body is a file, whatever it is called
-    body = _body()
+    body = _body(request)
     if request.endpoint == "jobs.run":
         return body
     return Params(_pairs(request.query_string) | body.values, body.textual)
 
 
-def _body() -> Params:
+def _body(request: Request) -> Params:
     if request.mimetype == MULTIPART:
         return Params(read_multipart(MAX_FIELDS), textual=True)
     body = read_body()
