@@ -48,9 +48,12 @@ class _Stream:
             ApiError: it comes too slowly, is malformed, or ends before the length that its header says.
             ConversionBusy: this process holds too many bytes of bodies.
         """
-        if self._length and self._received == self._length:
+        if self._length is not None:  # a buffer of `size` bytes is made, however few come
+            size = min(size, self._length - self._received)
+        if not size:
             return b""
-        time.sleep(0)
+        if self._received:
+            time.sleep(0)
         left = self._end + self._received / SLOWEST - time.monotonic()
         with within(left, ApiError("body_too_slow", f"The body came slower than {SLOWEST} bytes/s")):
             try:
@@ -68,7 +71,8 @@ class _Stream:
 
 def let_go(_: BaseException | None = None) -> None:
     """Count the current request's body no more: it has ended, or what it brought is in the store."""
-    services().held.give_back(g.pop("held", 0))
+    if held := g.pop("held", 0):
+        services().held.give_back(held)
 
 
 def read_body() -> BytesIO:

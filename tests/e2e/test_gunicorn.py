@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -107,6 +108,20 @@ def test_quiet_log_level_has_no_access_log(start: Start) -> None:
 
 def test_clients_may_be_more_than_the_usual_limit_of_open_files(start: Start) -> None:
     assert '"files":1024' not in get(f"{start().url}/healthz")
+
+
+def test_a_client_that_sends_all_its_requests_at_once_leaves_the_others_their_turn(start: Start) -> None:
+    api = start()
+    many = 20_000  # seconds of work
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as greedy:
+        greedy.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * many)
+        get(f"{api.url}/healthz")
+        greedy.setblocking(False)
+        answered = 0
+        with suppress(BlockingIOError):
+            while part := greedy.recv(1 << 20):
+                answered += part.count(b"HTTP/1.1 200 OK")
+    assert 0 < answered < many
 
 
 def raw(api: Api, request: bytes, parts: int = 1) -> tuple[int, dict[str, str], str]:
