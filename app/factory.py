@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from celery import Celery
 from flask import Flask, Request, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
+from werkzeug.routing import MapAdapter
 
 from app import (
     auth,
@@ -78,6 +80,20 @@ class SessionCookie(SecureCookieSessionInterface):
         return request.is_secure
 
 
+class Api(Flask):
+    """Flask, less what no request needs here."""
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Give what finds the view of a request: by its path, whatever host it names."""
+        if request is None:
+            return None
+        return self.url_map.bind("", request.root_path, path_info=request.path, default_method=request.method)
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Give the function as it is: none is a coroutine."""
+        return func
+
+
 def create_app(
     settings: Settings | None = None,
     endpoints: Mapping[str, Endpoint] | None = None,
@@ -108,7 +124,7 @@ def create_app(
     keys = KeyCache(KeyStore(database))
     celery = celery or create_celery(settings, found)
 
-    app = Flask(__name__.partition(".")[0], static_folder="static")
+    app = Api(__name__.partition(".")[0], static_folder="static")
     app.extensions[EXTENSION] = Services(
         settings=settings,
         endpoints=found,
