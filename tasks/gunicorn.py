@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
-import logging
 import os
 import resource
 import sys
@@ -82,7 +81,6 @@ def post_worker_init(worker: Any) -> None:
     worker.wsgi.config["IS_ENDING"] = lambda: not worker.alive
     if services := worker.wsgi.extensions.get("stoker"):
         services.usage.start()
-    _log_quickly()
     # The call of an object takes a frame in C, which a client that waits keeps; that of a method does not.
     worker.wsgi = worker.wsgi.wsgi_app
     gc.collect()
@@ -95,13 +93,6 @@ def pre_request(worker: Any, req: Any) -> None:
     """Give the other clients their turn: there may be one whose next request is always there already."""
     if worker.nr % TURN == 0:
         time.sleep(0)
-
-
-def _log_quickly() -> None:
-    """Let records be without what no line of the log shows: where they were made, and in which thread."""
-    logging._srcfile = None  # as Python's "Logging HOWTO" has it
-    logging.logThreads = False
-    logging.logMultiprocessing = False
 
 
 def _give_back_large_memory() -> None:
