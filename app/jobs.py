@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import uuid
 from http import HTTPStatus
@@ -12,7 +11,7 @@ from flask import Blueprint, g, request, session, url_for
 from flask.typing import ResponseReturnValue
 
 from app.answers import job_body, progress_body, result_body
-from app.auth import KEY_PARAMETERS
+from app.auth import KEY_PARAMETERS, LOGGED_JOB
 from app.bodies import let_go
 from app.errors import ApiError
 from app.files import with_files
@@ -36,8 +35,6 @@ from tasks.errors import DayLimitReached, QueueFull, TooManyJobs
 from tasks.jobs import Job, Result
 from tasks.records import estimate
 from tasks.submit import submit
-
-logger = logging.getLogger(__name__)
 
 WAIT_FLAG = "wait_for_result"
 CANCEL_FLAG = "cancel_on_disconnect"
@@ -191,7 +188,6 @@ def _submit(
         raise too_many_jobs(endpoint, error.limit, _next_end(endpoint)) from error
     except DayLimitReached as error:
         raise used_up(client, endpoint, error) from error
-    logger.info("job %s for %s, request %s", job.id, endpoint.name, g.request_id)
     return job
 
 
@@ -217,6 +213,7 @@ def _submit_once(
         if meant == job_id:
             refuse_hopeless(g.client, endpoint)
             _submit(endpoint, inputs, job_id, client_session, reply_to)
+    request.environ[LOGGED_JOB] = meant
     return meant
 
 

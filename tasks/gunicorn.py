@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import logging
 import os
 import resource
 import sys
@@ -20,13 +21,14 @@ from typing import Any
 from gunicorn.glogging import Logger
 
 from tasks.errors import SettingsError
-from tasks.settings import Settings
+from tasks.settings import LOG_FORMAT, Settings
 
 GARBAGE = 20_000  # objects made and not freed between two collections; Python's default is 700
 LARGE = 8 << 20  # bytes; what is larger gets memory of its own
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 M_MMAP_THRESHOLD = -3  # of mallopt(3)
 TURN = 16  # requests of a process, of whichever client
+OURS = ("app", "tasks", "schemas")  # packages; others tell what they do with URLs, in which keys may stand
 OPEN_FILES = 65536  # a waiting client holds one; the usual soft limit is 1024
 
 try:
@@ -61,6 +63,7 @@ class _Logger(Logger):
             "method": environ["REQUEST_METHOD"],
             "path": environ["PATH_INFO"],
             "status": resp.status_code,
+            "job": environ.get("stoker.job"),
             "bytes": resp.sent,
             "seconds": round(request_time.total_seconds(), 6),
             "request_id": next((value for name, value in resp.headers if name == "X-Request-Id"), None),
@@ -68,6 +71,13 @@ class _Logger(Logger):
         with suppress(OSError):  # a full disk stops no request
             sys.stdout.write(f"{_encode(line)}\n")  # as a record of `logging` it would take twice the time
             sys.stdout.flush()
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Let what the app logs have the time and its level, on stderr beside gunicorn's own lines."""
+    logging.basicConfig(format=LOG_FORMAT, level=logging.WARNING)
+    for name in OURS:
+        logging.getLogger(name).setLevel(_settings.log_level.upper())
 
 
 def post_worker_init(worker: Any) -> None:

@@ -19,6 +19,7 @@ from tasks.errors import SettingsError
 from tasks.guard.rules import DEFAULT_PORTS, Rules, read_private
 from tasks.secrets import read_or_create
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"  # of all our processes
 MOST_PIXELS = 178_956_970  # of one image: Pillow takes no more
 WEBHOOK_DELAYS = "5:300:1800:7200:18000:36000:36000"  # s; of Standard Webhooks, over somewhat more than a day
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of Linux's unix(7), less its closing zero

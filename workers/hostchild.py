@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 
 from schemas import EndpointFileError, load_endpoints
 from tasks.errors import ModelLoadFailed
-from tasks.settings import Settings
+from tasks.settings import LOG_FORMAT, Settings
 from tasks.store import JobStore
 from workers.loading import build_loop, describe, load_models
 from workers.luggage import Luggage
-from workers.main import LOG_FORMAT, served
+from workers.main import served
 from workers.messages import Done, FromHost, Jobs, LoadFailed, Ready, ToHost
 from workers.pipe import Pipe
 

@@ -15,9 +15,7 @@ from kombu.utils.json import dumps
 from schemas import OPTIONAL, Endpoint, EndpointFileError, load_endpoints
 from tasks.celery import create_celery, model_queue
 from tasks.errors import SettingsError
-from tasks.settings import Settings
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from tasks.settings import LOG_FORMAT, Settings
 
 
 def build_app() -> Celery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import time
@@ -125,7 +126,9 @@ def test_a_client_that_hangs_up_cancels_its_job_if_it_said_so(
     finally:
         if nginx:
             nginx.close()
-    wait_until(lambda: '"status":499' in api.log(), 5, "the access log")
+    told = f'"status":499,"job":"{job["job_id"]}"'
+    wait_until(lambda: told in api.log(), 5, "the access log")
+    assert re.search(rf"^20.* INFO app.waiting: job {job['job_id']}: .* canceled$", api.log(), re.MULTILINE)
 
 
 @ON_ONE_BROKER
