@@ -41,6 +41,7 @@ from app.routing import endpoint_converter
 from app.services import EXTENSION, Services
 from app.streamed import StreamingJson
 from app.tokens import SESSION_LIFETIME, Authenticator
+from app.turns import Turns
 from schemas import Endpoint, load_endpoints
 from tasks.accounts import Clients, KeyCache, KeyRing, KeyStore
 from tasks.celery import create_celery
@@ -158,7 +159,8 @@ def create_app(
     for module in (health, endpoint_views, jobs, status, stream, outputs, uploads, pages, webhooks):
         app.register_blueprint(module.blueprint)
     proxies = TrustedProxies(app.wsgi_app, settings.trusted_proxies)
-    app.wsgi_app = proxies.__call__  # type: ignore[method-assign]  # as a method it takes no frame in C
+    turns = Turns(proxies.__call__)
+    app.wsgi_app = turns.__call__  # type: ignore[method-assign]  # as a method it takes no frame in C
     return app
 
 

@@ -7,12 +7,11 @@ import uuid
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, g, request, session, url_for
+from flask import Blueprint, g, request, session
 from flask.typing import ResponseReturnValue
 
 from app.answers import job_body, progress_body, result_body
 from app.auth import KEY_PARAMETERS, LOGGED_JOB
-from app.bodies import let_go
 from app.errors import ApiError
 from app.files import with_files
 from app.limits import (
@@ -28,6 +27,7 @@ from app.once import is_repeatable, standing_for
 from app.owned import own_job, unknown_job
 from app.params import Params, request_params
 from app.services import services
+from app.turns import Steps, in_turns
 from app.waiting import Patience, hold, hold_again, read_patience
 from app.webhooks import WEBHOOK, wanted_webhook, webhook_problems
 from schemas import Endpoint, InputError
@@ -46,7 +46,8 @@ blueprint = Blueprint("jobs", __name__)
 
 
 @blueprint.route("/<endpoint:endpoint>", methods=["GET", "POST"])
-def run(endpoint: Endpoint) -> ResponseReturnValue:
+@in_turns
+def run(endpoint: Endpoint) -> Steps:
     """Submit a job and, unless told otherwise, hold the answer back until its result is there."""
     if not endpoint.enabled:
         raise ApiError("endpoint_disabled", "Endpoint disabled!")
@@ -70,13 +71,14 @@ def run(endpoint: Endpoint) -> ResponseReturnValue:
         meant = _submit_once(endpoint, params, inputs, job_id, client_session, replies.channel)
         for accepted in (params.values, inputs):
             accepted.clear()  # the job has its own copy: files shall not stay while the client waits
-        let_go()
+        location = f"{request.root_path}/jobs/{meant}"  # where to ask on
         if meant == job_id:
             cancels = flags.get(CANCEL_FLAG, endpoint.cancel_on_disconnect) and not is_repeatable()
-            result = hold(waiter.wait, endpoint, job_id, patience.seconds, cancels=cancels)
-            return _answer(endpoint, job_id, result, patience, insists)
+            result = yield from hold(waiter.wait, endpoint, job_id, patience.seconds, cancels=cancels)
+            return _answer(endpoint, job_id, result, patience, insists, location)
     _, status = own_job(meant)
-    return _answer(endpoint, meant, hold_again(endpoint, status, patience.seconds), patience, insists)
+    result = yield from hold_again(endpoint, status, patience.seconds)
+    return _answer(endpoint, meant, result, patience, insists, location)
 
 
 @blueprint.route("/<endpoint:endpoint>/progress", methods=["GET", "POST"])
@@ -218,7 +220,12 @@ def _submit_once(
 
 
 def _answer(
-    endpoint: Endpoint, job_id: str, result: Result | None, patience: Patience, insists: bool
+    endpoint: Endpoint,
+    job_id: str,
+    result: Result | None,
+    patience: Patience,
+    insists: bool,
+    location: str,
 ) -> ResponseReturnValue:
     """Give the answer to a request that was held: the result, or how the job stands if there is none yet.
 
@@ -233,8 +240,7 @@ def _answer(
             )
             raise ApiError("still_running", sentence, job_id=job_id, job_state=status.state.value)
         if status.result is None:
-            location = {"Location": url_for("status.job", job_id=job_id)}
             body = job_body(endpoint, status, services().store.workers(endpoint.queue))
-            return body, HTTPStatus.ACCEPTED, patience.headers | location
+            return body, HTTPStatus.ACCEPTED, patience.headers | {"Location": location}
         result = status.result
     return result_body(endpoint, job_id, result), patience.headers

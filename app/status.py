@@ -18,6 +18,7 @@ from app.errors import ApiError
 from app.owned import own_job
 from app.params import request_params
 from app.services import services
+from app.turns import Steps, in_turns
 from app.waiting import hold_again, read_patience
 from schemas import InputError
 from tasks.history import CURSOR, list_jobs
@@ -59,13 +60,14 @@ def list_own() -> dict[str, Any]:
 class OwnJob(MethodView):
     """One job of the key."""
 
-    def get(self, job_id: str) -> ResponseReturnValue:
+    @in_turns
+    def get(self, job_id: str) -> Steps:
         """Tell how the job stands or how it ended; with `Prefer: wait`, as soon as it has ended."""
         require_accepts(JSON)
         endpoint, status = own_job(job_id)
         patience = read_patience(request.headers.get("Prefer", ""), services().settings.max_wait, otherwise=0)
         if status.result is None and patience.seconds > 0 and request.method != "HEAD":
-            hold_again(endpoint, status, patience.seconds)
+            yield from hold_again(endpoint, status, patience.seconds)
             endpoint, status = own_job(job_id)
         return job_body(endpoint, status, services().crew.of(endpoint.queue)), patience.headers
 

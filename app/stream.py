@@ -109,7 +109,7 @@ def _frames(endpoint: Endpoint, status: JobStatus, frame: Frame, seen: bool) -> 
                 spoke = now
             if now - looked >= LOOK_AGAIN:
                 looked = now
-                if client_is_gone():
+                if client_is_gone(request.environ):
                     return
                 try:
                     authorize(authenticate(), endpoint)

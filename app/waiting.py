@@ -6,8 +6,9 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 
 from flask import request
 from werkzeug.http import parse_options_header
@@ -15,6 +16,7 @@ from werkzeug.http import parse_options_header
 from app.errors import ApiError
 from app.owned import unknown_job
 from app.services import services
+from app.turns import Wait
 from schemas import Endpoint
 from tasks.errors import StoreUnavailable
 from tasks.jobs import JobStatus, Result
@@ -25,8 +27,8 @@ LOOK_UP = 30.0  # s; so often a held request looks whether its job still exists,
 WATCH = 1.0  # s; the same where a client that is gone cancels its job
 TCP_ESTABLISHED = 1  # of Linux's enum in netinet/tcp.h
 
-Wait = Callable[[float], Result | None]
-"""Waits so many seconds at most for the result of one job; None if there is none by then."""
+Waiting = Generator[Wait, Result | None, Result | None]
+"""Waits for the result of one job; None if there is none by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +71,42 @@ def read_patience(prefer: str, cap: float, otherwise: float | None = None) -> Pa
 
 
 def hold(
-    wait: Wait, endpoint: Endpoint, job_id: str, seconds: float, *, cancels: bool = False
-) -> Result | None:
+    wait: Callable[[float], Result | None],
+    endpoint: Endpoint,
+    job_id: str,
+    seconds: float,
+    *,
+    cancels: bool = False,
+    is_gone: Callable[[], bool] = lambda: False,
+) -> Waiting:
     """Hold the current request until its job has ended.
 
     Args:
-        wait: waits for the result.
+        wait: waits so many seconds at most for the result.
         endpoint: of the job.
         job_id: the job.
         seconds: to hold the request, at most.
         cancels: whether the job is canceled if the client goes away.
-
-    Returns:
-        The result; None if there is none yet.
+        is_gone: tells whether nobody knows the job any more.
 
     Raises:
         ApiError: the client is gone, or nobody knows the job any more.
     """
+    environ = request.environ
     end = time.monotonic() + seconds
     must_have_ended = time.time() + endpoint.max_time_in_queue + endpoint.max_runtime
     while (left := end - time.monotonic()) > 0:
-        result = wait(min(left, WATCH if cancels else LOOK_UP))
+        result = yield wait, min(left, WATCH if cancels else LOOK_UP)
         if result is not None:
             return result
-        if client_is_gone() and (not cancels or _canceled(job_id)):
+        if client_is_gone(environ) and (not cancels or _canceled(job_id)):
             raise ApiError("client_gone", "The client has closed the connection", job_id=job_id)
-        if time.time() > must_have_ended and _forgotten(job_id):
+        if is_gone() or (time.time() > must_have_ended and _forgotten(job_id)):
             raise unknown_job(job_id)
     return None
 
 
-def hold_again(endpoint: Endpoint, status: JobStatus, seconds: float) -> Result | None:
+def hold_again(endpoint: Endpoint, status: JobStatus, seconds: float) -> Waiting:
     """As `hold`, for a job that another request has submitted, perhaps in another process."""
     if status.result is not None or seconds <= 0:
         return status.result
@@ -107,19 +114,17 @@ def hold_again(endpoint: Endpoint, status: JobStatus, seconds: float) -> Result 
 
         def wait(timeout: float) -> Result | None:
             newest = follower.wait(timeout)
-            if follower.gone:
-                raise unknown_job(status.id)
             return None if newest is None else newest.result
 
-        return hold(wait, endpoint, status.id, seconds)
+        return (yield from hold(wait, endpoint, status.id, seconds, is_gone=lambda: follower.gone))
 
 
-def client_is_gone() -> bool:
-    """Tell whether the client of the current request has closed its connection; gunicorn's are known only.
+def client_is_gone(environ: dict[str, Any]) -> bool:
+    """Tell whether the client of a request has closed its connection; gunicorn's are known only.
 
     Asks the kernel: reading from the connection could take away the beginning of another request.
     """
-    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+    connection: socket.socket | None = environ.get("gunicorn.socket")
     if connection is None:
         return False
     try:

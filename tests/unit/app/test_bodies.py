@@ -191,7 +191,7 @@ def test_a_body_counts_no_more_while_its_client_waits_for_the_result(
     send: Any, held: HeldBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hold(*args: Any, **kwargs: Any) -> Any:
-        held.take(100_000)
+        yield held.take, 100_000
         raise ApiError("overloaded", "seen")
 
     monkeypatch.setattr("app.jobs.hold", hold)
