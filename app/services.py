@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from celery import Celery
-from flask import Request, current_app, request
+from flask import Request, current_app, g, request
 
 from app.brokerwatch import BrokerWatch
 from app.conversion import Converter
@@ -103,6 +103,12 @@ def this_request() -> Request:
 
 
 def called_endpoint() -> Endpoint | None:
-    """Give the endpoint that the URL of the current request names, if it names one."""
-    found = (request.view_args or {}).get("endpoint")
-    return found if isinstance(found, Endpoint) else None
+    """Give the endpoint that the URL of the current request names, if it names one.
+
+    It is kept in `g`: a view that has waited has no `request` any more.
+    """
+    if "endpoint" not in g:
+        found = (request.view_args or {}).get("endpoint")
+        g.endpoint = found if isinstance(found, Endpoint) else None
+    endpoint: Endpoint | None = g.endpoint
+    return endpoint

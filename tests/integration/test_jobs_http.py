@@ -258,6 +258,19 @@ def test_who_prefers_not_to_wait_for_long_gets_the_job_and_later_its_result(
     assert (told.status_code, told.json["job_result"]["text"]) == (200, "late")
 
 
+def test_who_waits_for_a_job_is_told_that_it_was_canceled(
+    app: Flask, submit: Callable[[str], str], redis_server: RedisServer
+) -> None:
+    job_id = submit("/echo")
+    with ThreadPoolExecutor(1) as pool, redis_server.client() as store:
+        asked = pool.submit(app.test_client().get, f"/jobs/{job_id}", headers=HEADERS | {"Prefer": "wait=30"})
+        wait_until(lambda: store.pubsub_channels("job:*"), 10, "the request to be held")
+        app.test_client().delete(f"/jobs/{job_id}", headers=HEADERS)
+        told = asked.result(10)
+    assert (told.status_code, told.json["job_state"]) == (200, "canceled")
+    assert told.json["job_result"]["code"] == "canceled"
+
+
 def test_a_job_is_asked_for_and_not_waited_for_unless_the_client_wants_that(
     client: FlaskClient, submit: Callable[[str], str]
 ) -> None:
