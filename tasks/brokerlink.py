@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,8 +19,10 @@ from celery import Celery
 from kombu import Connection
 from kombu.exceptions import KombuError
 
-from tasks.envelope import CONTENT_ENCODING, CONTENT_TYPE, Message
+from tasks.envelope import CONTENT_ENCODING, CONTENT_TYPE
 from tasks.errors import BrokerUnavailable
+from tasks.frames import publication
+from tasks.pieces import in_pieces
 from tasks.postings import Posting, Unconfirmed
 
 logger = logging.getLogger(__name__)
@@ -117,36 +119,26 @@ class RabbitLink:
 
     def send(self, postings: Sequence[Posting]) -> None:
         """Send messages to queues that were declared; each is settled, or lost, later."""
-        for place, posting in enumerate(postings):
-            content = self._content(posting.message)
-            try:
-                if not self._send(posting, content):
-                    return self._lost(postings[place:], ConnectionError("the connection was closed"))
-            except Exception as error:  # py-amqp raises all kinds when the connection ends under it
-                self._cut()
-                return self._lost(postings[place + 1 :], error)
-
-    def _content(self, message: Message) -> amqp.Message:
-        return self._channel.prepare_message(
-            message.body,
-            priority=0,
-            content_type=CONTENT_TYPE,
-            content_encoding=CONTENT_ENCODING,
-            headers=message.headers,
-            properties=message.properties,
-        )
-
-    def _send(self, posting: Posting, content: amqp.Message) -> bool:
-        """Send a message, and note it; from then on it is the reader's. Gives False if it is too late."""
-        # Not `basic_publish`: that reads from the connection, which is what the other thread does.
-        mandatory, immediate = True, False
-        target = (0, "", posting.message.queue, mandatory, immediate)
         with self._sending:
-            if not self.alive:
-                return False
-            self._unconfirmed.sent(posting)
-            self._channel.send_method(spec.Basic.Publish, "Bssbb", target, content)
-            return True
+            alive = self.alive
+            if alive:
+                self._unconfirmed.sent(postings)
+                try:
+                    for piece in in_pieces(self._frames(postings)):
+                        self._connection.transport.write(piece)
+                except Exception:  # py-amqp raises all kinds when the connection ends under it
+                    self._cut()  # and the reader gives up what was sent
+        if not alive:
+            self._lost(postings, ConnectionError("the connection was closed"))
+
+    def _frames(self, postings: Sequence[Posting]) -> Iterator[bytes]:
+        # Not `basic_publish`: that reads from the connection, which is what the other thread does.
+        for posting in postings:
+            message = posting.message
+            body = message.body.encode(CONTENT_ENCODING)
+            yield from publication(
+                self._channel.channel_id, message.queue, message.packed, body, self._connection.frame_max
+            )
 
     def check(self, since: float) -> None:
         """Give the connection up if nothing was heard on it since then, by the monotonic clock."""

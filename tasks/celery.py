@@ -15,7 +15,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from schemas import Endpoint
-from tasks import redisbroker
+from tasks import redisbroker, transport
 from tasks.jobs import Priority
 from tasks.settings import Settings
 
@@ -33,6 +33,7 @@ def create_celery(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Cele
         endpoints: all endpoints by name.
     """
     redisbroker.register()
+    transport.register()
     celery = Celery("stoker", broker=settings.broker_url, set_as_current=False)
     celery.conf.update(
         accept_content=["json"],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from amqp import Message as AmqpMessage
 from celery import Celery
 
 from tasks.celery import queue_name
@@ -12,6 +14,7 @@ from tasks.jobs import Job
 from tasks.records import dumps
 
 CONTENT_TYPE, CONTENT_ENCODING = "application/json", "utf-8"
+SOME_ID = str(UUID(int=0))
 SILENT: tuple[Any, ...] = (None, 0, {}, [None, None])  # what headers say that Celery assumes without them
 
 
@@ -24,17 +27,24 @@ class Message:
         queue: name of the broker's queue.
         headers: Celery's.
         body: JSON.
+        packed: headers and properties, as AMQP has them in a frame.
     """
 
     id: str
     queue: str
     headers: dict[str, Any]
     body: str
+    packed: bytes
 
     @property
     def properties(self) -> dict[str, Any]:
         """The AMQP properties beside type, encoding and headers; the broker keeps it on disk."""
-        return {"delivery_mode": 2, "correlation_id": self.id, "reply_to": ""}
+        return properties(self.id)
+
+
+def properties(job_id: str) -> dict[str, Any]:
+    """Give the AMQP properties of a job's message, see `Message`."""
+    return {"delivery_mode": 2, "correlation_id": job_id, "reply_to": ""}
 
 
 class Envelope:
@@ -51,13 +61,39 @@ class Envelope:
         _, kwargs, options = template.body
         self._headers = {name: value for name, value in template.headers.items() if value not in SILENT}
         self._rest = f",{dumps(kwargs)},{dumps(options)}]"
+        self._packed = self._pack(SOME_ID)
 
     def message(self, job: Job) -> Message:
         """Make the message of a job."""
-        own = {
-            "id": job.id,
-            "root_id": job.id,
-            "argsrepr": f"({job.id},)",  # what Flower and the logs show: never a prompt
-        }
         body = f"[[{dumps(job.to_wire())}]{self._rest}"
-        return Message(job.id, queue_name(job.queue, job.priority), self._headers | own, body)
+        return Message(
+            job.id,
+            queue_name(job.queue, job.priority),
+            self._headers_of(job.id),
+            body,
+            self._packed_for(job.id),
+        )
+
+    def _headers_of(self, job_id: str) -> dict[str, Any]:
+        return self._headers | {
+            "id": job_id,
+            "root_id": job_id,
+            "argsrepr": f"({job_id},)",  # what Flower and the logs show: never a prompt
+        }
+
+    def _packed_for(self, job_id: str) -> bytes:
+        if len(job_id) != len(SOME_ID):
+            return self._pack(job_id)
+        return self._packed.replace(SOME_ID.encode(), job_id.encode())
+
+    def _pack(self, job_id: str) -> bytes:
+        message = AmqpMessage(
+            "",
+            priority=0,
+            content_type=CONTENT_TYPE,
+            content_encoding=CONTENT_ENCODING,
+            application_headers=self._headers_of(job_id),
+            **properties(job_id),
+        )
+        packed: bytes = message._serialize_properties()
+        return packed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import takewhile
 
@@ -90,11 +90,12 @@ class Unconfirmed:
         self._by_tag: dict[int, Posting] = {}  # in the order of the tags
         self._last = 0
 
-    def sent(self, posting: Posting) -> None:
-        """Note a message; called just before it is sent, so that no confirm can come too early."""
+    def sent(self, postings: Iterable[Posting]) -> None:
+        """Note messages; called just before they are sent, so that no confirm can come too early."""
         with self._lock:
-            self._last += 1
-            self._by_tag[self._last] = posting
+            for posting in postings:
+                self._last += 1
+                self._by_tag[self._last] = posting
 
     def take(self, tag: int, multiple: bool) -> list[Posting]:
         """Take out what the broker speaks of: `tag`, or all up to it."""

@@ -9,10 +9,10 @@ from typing import Any
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging
 from kombu import serialization
-from kombu.transport import TRANSPORT_ALIASES
 from kombu.utils.json import dumps
 
 from schemas import OPTIONAL, Endpoint, EndpointFileError, load_endpoints
+from tasks import transport
 from tasks.celery import create_celery, model_queue
 from tasks.errors import SettingsError
 from tasks.settings import LOG_FORMAT, Settings
@@ -32,7 +32,7 @@ def build_app() -> Celery:
         raise SystemExit(str(error)) from error
     app = create_celery(settings, endpoints)
     serialization.register("json", dumps, _plain_json, "application/json", "utf-8")
-    TRANSPORT_ALIASES["amqp"] = "workers.transport:Transport"
+    transport.register("workers.transport:Transport")
     app.stoker_settings = settings
     app.stoker_endpoints = endpoints
     setup_logging.connect(log_as_told, weak=False)

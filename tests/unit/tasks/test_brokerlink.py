@@ -22,16 +22,19 @@ from tests.services import wait_until
 
 
 class FakeConnection:
-    """py-amqp's connection, its one channel, and its socket."""
+    """py-amqp's connection, its one channel, its transport and its socket."""
+
+    channel_id = 1
+    frame_max = 131_072
 
     def __init__(self) -> None:
         self.connected = True
         self.events: dict[str, set[Callable[..., None]]] = defaultdict(set)
-        self.published: list[str] = []
+        self.published: list[bytes] = []
         self._callbacks: dict[Any, Callable[..., None]] = {spec.Channel.Close: self._on_close}
         self.sent_at_close = 0
         self.closing = False
-        self.fails_at = 0
+        self.fails = False
         self._heard: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     # what the broker does
@@ -86,17 +89,19 @@ class FakeConnection:
     def confirm_select(self) -> None:
         pass
 
-    def prepare_message(self, body: str, **rest: Any) -> str:
-        return body
+    def send_method(self, method: Any, pattern: str, arguments: Any) -> None:
+        assert method == spec.Connection.Close
+        self.closing = True
+        self._heard.put(self.collect)
 
-    def send_method(self, method: Any, pattern: str, arguments: Any, content: Any = None) -> None:
-        if method == spec.Connection.Close:
-            self.closing = True
-            return self._heard.put(self.collect)
-        if not self.connected or self.fails_at == len(self.published) + 1:
+    @property
+    def transport(self) -> FakeConnection:
+        return self
+
+    def write(self, piece: bytes) -> None:
+        if not self.connected or self.fails:
             raise OSError("broken pipe")
-        assert method == spec.Basic.Publish
-        self.published.append(content)
+        self.published.append(piece)
 
 
 class FakeKombu:
@@ -159,7 +164,7 @@ def link(connection: FakeConnection, celery: Any, lost: list[tuple[str, str]]) -
 
 def posting(name: str, body: str = "[]") -> Posting:
     job = Job(name, "echo", "q", {}, "me", 1.0, 2.0, 60.0)
-    return Posting(job, Room(10), lambda job: Message(job.id, "q", {}, body))
+    return Posting(job, Room(10), lambda job: Message(job.id, "q", {}, body, b""))
 
 
 def settled(*postings: Posting) -> list[bool]:
@@ -180,6 +185,14 @@ def test_confirms_settle_what_they_speak_of(link: RabbitLink, connection: FakeCo
     assert settled(*postings) == [True] * 4
     for one in postings:
         one.wait(0)
+
+
+def test_messages_that_go_together_are_written_in_one_piece(
+    link: RabbitLink, connection: FakeConnection
+) -> None:
+    link.send([posting(name, name * 3) for name in "abc"])
+    (piece,) = connection.published
+    assert [name * 3 in piece for name in (b"a", b"b", b"c")] == [True] * 3
 
 
 def test_a_nack_loses_what_it_speaks_of(
@@ -224,7 +237,7 @@ def test_a_lost_connection_loses_what_is_not_confirmed(
 def test_a_send_that_fails_loses_everything_once(
     link: RabbitLink, connection: FakeConnection, lost: list[tuple[str, str]]
 ) -> None:
-    connection.fails_at = 3
+    connection.fails = True
     link.send([posting(name) for name in "abcde"])
     wait_until(lambda: ended(link), 5, "the reader to end")
     assert sorted(name for name, _ in lost) == list("abcde")

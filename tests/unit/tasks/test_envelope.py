@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import amqp
 import pytest
 from celery import Celery
 from hypothesis import given
@@ -13,7 +14,7 @@ from kombu.utils.json import dumps
 
 from schemas import Endpoint, load_endpoints
 from tasks.celery import create_celery, queue_name
-from tasks.envelope import CONTENT_TYPE, Envelope, Message
+from tasks.envelope import CONTENT_ENCODING, CONTENT_TYPE, Envelope, Message
 from tasks.jobs import Job, Priority
 from tasks.settings import Settings
 from tests.services import ROOT
@@ -107,6 +108,14 @@ def test_one_envelope_makes_the_messages_of_many_jobs(celery: Celery) -> None:
     messages = [envelope.message(a_job(id=name)) for name in ("a", "b")]
     assert [m.headers["id"] for m in messages] == [m.headers["root_id"] for m in messages] == ["a", "b"]
     assert messages == [ours(celery, a_job(id=name)) for name in ("a", "b")]
+
+
+@pytest.mark.parametrize("name", ["a", "8c7b3c0e-9d2c-4a3b-8f0e-2f1d6c5b4a39"])
+def test_headers_and_properties_are_packed_as_py_amqp_does_it(celery: Celery, name: str) -> None:
+    message = ours(celery, a_job(id=name))
+    whole = {**message.properties, "content_type": CONTENT_TYPE, "content_encoding": CONTENT_ENCODING}
+    kombus = amqp.Message("", priority=0, application_headers=message.headers, **whole)
+    assert message.packed == kombus._serialize_properties()
 
 
 def test_headers_never_hold_inputs(celery: Celery) -> None:

@@ -16,13 +16,12 @@ from tasks.room import Room
 
 def posting(name: str = "a") -> Posting:
     job = Job(name, "echo", "echo_cpu", {}, "me", 1.0, 2.0, 60.0)
-    return Posting(job, Room(10), lambda job: Message(job.id, job.queue, {}, "[]"))
+    return Posting(job, Room(10), lambda job: Message(job.id, job.queue, {}, "[]", b""))
 
 
 def sent(count: int) -> tuple[Unconfirmed, list[Posting]]:
     unconfirmed, postings = Unconfirmed(), [posting(str(n)) for n in range(1, count + 1)]
-    for one in postings:
-        unconfirmed.sent(one)
+    unconfirmed.sent(postings)
     return unconfirmed, postings
 
 
@@ -60,7 +59,7 @@ def test_each_message_is_taken_once_by_the_first_that_speaks_of_it(steps: list[A
         if step == "send":
             tag += 1
             waiting[tag] = posting(str(tag))
-            unconfirmed.sent(waiting[tag])
+            unconfirmed.sent([waiting[tag]])
         else:
             up_to, multiple = step
             expected = [n for n in waiting if n == up_to or (multiple and n < up_to)]
