@@ -10,9 +10,11 @@ from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 
 from tasks.errors import StoreUnavailable
+from tasks.store.line import Line
 
 SILENCE = 2  # s; a server that says nothing for longer counts as down
 
@@ -41,6 +43,7 @@ class Link:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client  # redis-py's annotations mix what its sync and async clients give
+        self._scripts = Line(client.connection_pool)
 
     @classmethod
     def from_url(cls, url: str, connections: int = 64, silence: float = SILENCE) -> Self:
@@ -80,7 +83,8 @@ class Link:
 
     def pubsub(self, confirmations: bool = False) -> redis.client.PubSub:
         """Give a subscriber with a connection of its own; it may get `confirmations` of what it does, too."""
-        return self._redis.pubsub(ignore_subscribe_messages=not confirmations)
+        # redis-py's own handler writes each message as text, for a log line that nobody wants.
+        return self._redis.pubsub(ignore_subscribe_messages=not confirmations, push_handler_func=_as_it_is)
 
     def publish(self, channel: str, text: str) -> None:
         """Tell whoever listens on `channel`."""
@@ -89,27 +93,26 @@ class Link:
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; load them first if the server does not know them."""
+        commands = [("EVALSHA", _digest(script), len(keys), *keys, *args) for script, keys, args in calls]
         with translated():
-            try:
-                return self._run(calls)
-            except redis.exceptions.NoScriptError:  # what has run runs again: every script bears that
+            answers = self._scripts.ask(commands)
+            if any(isinstance(answer, NoScriptError) for answer in answers):
                 for script in {script for script, _, _ in calls}:
                     self._redis.script_load(script)
-            return self._run(calls)
-
-    def _run(self, calls: Sequence[Call]) -> list[Any]:
-        commands = [("EVALSHA", _digest(script), len(keys), *keys, *args) for script, keys, args in calls]
-        if len(commands) == 1:  # without a pipeline it takes two thirds of the time
-            return [self._redis.execute_command(*commands[0])]
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return list(pipeline.execute())
+                answers = self._scripts.ask(commands)  # what has run runs again: every script bears that
+            for answer in answers:
+                if isinstance(answer, redis.ResponseError):
+                    raise answer
+        return answers
 
     def command(self, *parts: Any) -> Any:
         """Give what Redis answers to one command."""
         with translated():
             return self._redis.execute_command(*parts)
+
+
+def _as_it_is(message: Any) -> Any:
+    return message
 
 
 @cache
