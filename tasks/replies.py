@@ -7,8 +7,9 @@ import logging
 import threading
 import time
 import uuid
+from typing import Any
 
-from redis import RedisError
+import redis
 
 from tasks.errors import StoreUnavailable
 from tasks.jobs import Result
@@ -104,7 +105,7 @@ class ReplyListener:
         while not self._closed.is_set():
             try:
                 self._listen()
-            except (RedisError, StoreUnavailable, OSError) as error:
+            except (redis.RedisError, StoreUnavailable, OSError) as error:
                 self._listening.clear()
                 logger.warning("reply channel lost, connecting again: %s", error)
             except Exception:  # whatever a message holds, the other requests get their results
@@ -120,13 +121,18 @@ class ReplyListener:
             self._resync(min_age=0)
             due = time.monotonic() + self._resync_interval
             while not self._closed.is_set():
-                message = pubsub.get_message(timeout=min(POLL, self._resync_interval))
+                message = _next_message(pubsub.connection, min(POLL, self._resync_interval))
                 if message is not None:
-                    job_id, _, text = message["data"].partition(" ")
-                    self._resolve(job_id, Result.from_wire(json.loads(text)))
+                    self._tell(message)
                 if time.monotonic() >= due:
+                    pubsub.ping()  # so that nobody takes the connection for forgotten
                     self._resync(min_age=self._resync_interval)
                     due = time.monotonic() + self._resync_interval
+
+    def _tell(self, message: str) -> None:
+        job_id, _, text = message.partition(" ")
+        if job_id in self._waiters:
+            self._resolve(job_id, Result.from_wire(json.loads(text)))
 
     def _resync(self, min_age: float) -> None:
         now = time.monotonic()
@@ -141,3 +147,15 @@ class ReplyListener:
         waiter = self._waiters.get(job_id)
         if waiter is not None:
             waiter.resolve(result)
+
+
+def _next_message(connection: Any, timeout: float) -> str | None:
+    """Give what was published next; None if that is nothing for `timeout` seconds, or something else came.
+
+    Not `PubSub.get_message`: for each message it asks the system whether there is one.
+    """
+    try:
+        answer = connection.read_response(disconnect_on_error=False, push_request=True, timeout=timeout)
+    except redis.TimeoutError:
+        return None
+    return answer[2] if isinstance(answer, list) and answer[0] == "message" else None
