@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.jobs import Job, JobState, JobStatus, Priority, Progress, Result, WorkerInfo
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _PRIORITY_SPAN = 1e10  # s; more than any time since 1970, so that priorities do not mix
 WAITING_SCORES = {
     Priority.HIGH: -_PRIORITY_SPAN,
@@ -168,7 +169,7 @@ def flat(fields: dict[str, Any]) -> list[Any]:
 
 def dumps(value: Any) -> str:
     """Give compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value)
 
 
 def job_key(job_id: str) -> str:

@@ -120,12 +120,13 @@ class ReplyListener:
             self._listening.set()
             self._resync(min_age=0)
             due = time.monotonic() + self._resync_interval
+            connection: Any = pubsub.connection
             while not self._closed.is_set():
-                message = _next_message(pubsub.connection, min(POLL, self._resync_interval))
+                message = _next_message(connection, min(POLL, self._resync_interval))
                 if message is not None:
                     self._tell(message)
                 if time.monotonic() >= due:
-                    pubsub.ping()  # so that nobody takes the connection for forgotten
+                    connection.send_command("PING", check_health=False)  # a firewall may forget it else
                     self._resync(min_age=self._resync_interval)
                     due = time.monotonic() + self._resync_interval
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,24 +65,37 @@ class Room:
     max_bytes: int = 0
 
 
-def adding(job: Job, room: Room, lifetime: float) -> tuple[str, list[str], list[Any]]:
-    """Give the call that records a job if there is room; its record is kept for `lifetime` seconds."""
-    per_day = room.per_day
-    lower = job.priority.next_lower if room.share else None
-    counted = bytes_key(job.endpoint) if room.max_bytes and job.size > LARGE else ""
-    keys = [
+def adding(jobs: Sequence[tuple[Job, Room]], lifetime: float) -> tuple[str, list[str], list[Any]]:
+    """Give the call that records jobs if there is room; their records are kept for `lifetime` seconds."""
+    keys: list[str] = []
+    args: list[Any] = [lifetime, JOBS_LISTED]
+    for job, room in jobs:
+        keys += _keys(job, room)
+        own = _arguments(job, room)
+        args.append(len(own))
+        args += own
+    return ADD, keys, args
+
+
+def _keys(job: Job, room: Room) -> list[str]:
+    return [
         job_key(job.id),
         waiting_key(job.queue),
         owner_key(job.owner),
         share_key(job.owner, job.queue),
         open_key(job.owner, job.endpoint) if room.jobs_at_once else "",
-        day_key(job.owner, job.endpoint) if per_day.bytes or per_day.seconds else "",
-        counted,
+        day_key(job.owner, job.endpoint) if room.per_day.bytes or room.per_day.seconds else "",
+        bytes_key(job.endpoint) if room.max_bytes and job.size > LARGE else "",
     ]
-    args: list[Any] = [room.max_queue_length, waiting_score(job), lifetime, JOBS_LISTED, job.accepted]
-    args += [room.jobs_at_once, job.deadline, waiting_score(job, lower) if lower else "", room.share]
-    args += [job.size, per_day.bytes, per_day.seconds, room.max_bytes]
-    return ADD, keys, [*args, *flat(unstarted(job))]
+
+
+def _arguments(job: Job, room: Room) -> list[Any]:
+    lower = job.priority.next_lower if room.share else None
+    args: list[Any] = [room.max_queue_length, waiting_score(job), job.accepted]
+    args += [room.jobs_at_once, job.deadline]
+    args += [waiting_score(job, lower) if lower else "", room.share, job.size]
+    args += [room.per_day.bytes, room.per_day.seconds, room.max_bytes]
+    return [*args, *flat(unstarted(job))]
 
 
 def verdict(answer: int, job: Job, room: Room) -> Priority | Refusal:

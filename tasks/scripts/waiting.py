@@ -8,57 +8,72 @@ ADD = (
     DAY
     + COUNT
     + """
-if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HEXISTS', KEYS[1], 'lowered') + 1 end
-local id, day = string.sub(KEYS[1], 5), nil
-if KEYS[5] ~= '' and redis.call('ZCARD', KEYS[5]) >= tonumber(ARGV[6]) then return -1 end
-if KEYS[6] ~= '' then
-  day = KEYS[6] .. today()
-  local used = redis.call('HMGET', day, 'bytes', 'seconds')
-  if tonumber(ARGV[11]) > 0 and (used[1] or 0) + ARGV[10] > tonumber(ARGV[11]) then return -2 end
-  if tonumber(ARGV[12]) > 0 and tonumber(used[2] or 0) >= tonumber(ARGV[12]) then return -3 end
-end
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[1]) then return 0 end
-local held = KEYS[7] ~= '' and tonumber(redis.call('HGET', KEYS[7], 'total') or 0)
-if held and held > 0 and held + ARGV[10] > tonumber(ARGV[13]) then return -4 end
-local answer, score = 1, ARGV[2]
-redis.call('HSET', KEYS[1], unpack(ARGV, 14))
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-if ARGV[8] ~= '' then
-  local share = tonumber(ARGV[9])
-  local sharing = redis.call('ZCARD', KEYS[4])
-  if sharing >= share and redis.call('ZCOUNT', KEYS[4], ARGV[5], '+inf') >= share then
-    answer, score = 2, ARGV[8]
-    redis.call('HSET', KEYS[1], 'lowered', 1)
+local lifetime, owners = ARGV[1], {}
+local function add(key, waiting, owner, sharing, open, uses, bytes, limit, score, accepted, most_open,
+    deadline, lowered, share, size, day_bytes, day_seconds, most_bytes, ...)
+  if redis.call('EXISTS', key) == 1 then return redis.call('HEXISTS', key, 'lowered') + 1 end
+  local id, day = string.sub(key, 5), nil
+  if open ~= '' and redis.call('ZCARD', open) >= tonumber(most_open) then return -1 end
+  if uses ~= '' then
+    day = uses .. today()
+    local used = redis.call('HMGET', day, 'bytes', 'seconds')
+    if tonumber(day_bytes) > 0 and (used[1] or 0) + size > tonumber(day_bytes) then return -2 end
+    if tonumber(day_seconds) > 0 and tonumber(used[2] or 0) >= tonumber(day_seconds) then return -3 end
   end
-  redis.call('ZADD', KEYS[4], ARGV[7], id)
-  if sharing == 0 then redis.call('EXPIRE', KEYS[4], ARGV[3]) end
+  if redis.call('ZCARD', waiting) >= tonumber(limit) then return 0 end
+  local held = bytes ~= '' and tonumber(redis.call('HGET', bytes, 'total') or 0)
+  if held and held > 0 and held + size > tonumber(most_bytes) then return -4 end
+  local answer = 1
+  redis.call('HSET', key, ...)
+  redis.call('EXPIRE', key, lifetime)
+  if lowered ~= '' then
+    local jobs = redis.call('ZCARD', sharing)
+    if jobs >= tonumber(share) and redis.call('ZCOUNT', sharing, accepted, '+inf') >= tonumber(share) then
+      answer, score = 2, lowered
+      redis.call('HSET', key, 'lowered', 1)
+    end
+    redis.call('ZADD', sharing, deadline, id)
+    if jobs == 0 then redis.call('EXPIRE', sharing, lifetime) end
+  end
+  redis.call('ZADD', waiting, score, id)
+  redis.call('ZADD', owner, accepted, id)
+  owners[owner] = true
+  if open ~= '' then
+    redis.call('HSET', key, 'open', open)
+    redis.call('ZADD', open, deadline, id)
+    redis.call('EXPIRE', open, lifetime)
+  end
+  if day then
+    redis.call('HSET', key, 'day', uses)
+    redis.call('HINCRBY', day, 'bytes', size)
+    redis.call('EXPIRE', day, 2 * 86400)
+  end
+  if held then
+    redis.call('HSET', key, 'counted', bytes)
+    count(bytes, id, size, lifetime)
+  end
+  return answer
 end
-redis.call('ZADD', KEYS[2], score, id)
-redis.call('ZADD', KEYS[3], ARGV[5], id)
-redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - ARGV[4])
-redis.call('EXPIRE', KEYS[3], ARGV[3])
-if KEYS[5] ~= '' then
-  redis.call('HSET', KEYS[1], 'open', KEYS[5])
-  redis.call('ZADD', KEYS[5], ARGV[7], id)
-  redis.call('EXPIRE', KEYS[5], ARGV[3])
+local answers, at = {}, 3
+for n = 1, #KEYS / 7 do
+  local first, last = 7 * n - 6, at + ARGV[at]
+  local key, waiting, owner, sharing, open, uses, bytes = unpack(KEYS, first, first + 6)
+  answers[n] = add(key, waiting, owner, sharing, open, uses, bytes, unpack(ARGV, at + 1, last))
+  at = last + 1
 end
-if day then
-  redis.call('HSET', KEYS[1], 'day', KEYS[6])
-  redis.call('HINCRBY', day, 'bytes', ARGV[10])
-  redis.call('EXPIRE', day, 2 * 86400)
+for owner in pairs(owners) do
+  redis.call('ZREMRANGEBYRANK', owner, 0, -1 - ARGV[2])
+  redis.call('EXPIRE', owner, lifetime)
 end
-if held then
-  redis.call('HSET', KEYS[1], 'counted', KEYS[7])
-  count(KEYS[7], id, ARGV[10], ARGV[3])
-end
-return answer
+return answers
 """
 )
 """job, waiting, owner's jobs, share, open if jobs at once are limited, day if its use is, bytes if the job
-counts there; limit, score, lifetime, owner's jobs kept, accepted, limit of open, deadline, score if lowered
-or '' if that cannot be, limit of share, size, bytes and seconds of a day, limit of bytes, fields... -> 1, 2
-if it waits with the next lower priority, 0 if the queue is full, -1 if as many jobs are open as may, -2 or -3
-if bytes or seconds are used up, -4 if the large jobs have as many bytes as may.
+counts there, of each; lifetime, owner's jobs kept, and of each: number of its arguments, limit, score,
+accepted, limit of open, deadline, score if lowered or '' if that cannot be, limit of share, size, bytes and
+seconds of a day, limit of bytes, fields... -> of each: 1, 2 if it waits with the next lower priority, 0 if
+the queue is full, -1 if as many jobs are open as may, -2 or -3 if bytes or seconds are used up, -4 if the
+large jobs have as many bytes as may.
 
 A job that is there, perhaps withdrawn already, stays as it is.
 """

@@ -93,6 +93,8 @@ class Link:
 
     def run(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; load them first if the server does not know them."""
+        if not calls:
+            return []
         commands = [("EVALSHA", _digest(script), len(keys), *keys, *args) for script, keys, args in calls]
         with translated():
             answers = self._scripts.ask(commands)

@@ -85,12 +85,14 @@ class WaitingJobs(Link):
         return answer
 
     def add_all(self, jobs: Sequence[tuple[Job, Room]]) -> list[Priority | Refusal]:
-        """Record accepted jobs as waiting, in one round trip.
+        """Record accepted jobs as waiting, in one step.
 
         Returns:
             For each the priority that it waits with, or why it is refused: then nothing of it is recorded.
         """
-        answers = self.run([adding(job, room, UNFINISHED_LIFETIME) for job, room in jobs])
+        if not jobs:
+            return []
+        (answers,) = self.run([adding(jobs, UNFINISHED_LIFETIME)])
         return [verdict(answer, job, room) for answer, (job, room) in zip(answers, jobs, strict=True)]
 
     def withdraw(self, job: Job) -> None:

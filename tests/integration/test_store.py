@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
 
 import pytest
 
-from tasks.errors import QueueFull, StoreUnavailable
+from tasks.errors import DayLimitReached, QueueFull, QueueTooLarge, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job, JobState, Priority, Progress, Result, WorkerInfo
 from tasks.records import estimate, waiting_key
 from tasks.replies import ReplyListener
-from tasks.room import Room
+from tasks.room import DayLimits, Room
 from tasks.store import JobStore
 from tasks.store.running import Claim
 from tests.services import wait_until
@@ -126,6 +127,29 @@ def test_jobs_of_several_queues_are_added_together(store):
     *added, refused = store.add_all(jobs)
     assert added == [Priority.NORMAL] * 3 and isinstance(refused, QueueFull)
     assert store.get("b").queue_position == 2
+
+
+def test_of_jobs_that_come_together_each_has_its_own_limits(store):
+    limited = DayLimits(bytes=100)
+    jobs = [
+        (job("a", size=80), Room(10, per_day=limited)),
+        (job("b", size=80), Room(10, per_day=limited)),
+        (job("c", owner="other", webhook="{}", blobs=[[["text"], "blob"]]), Room(10, share=1)),
+        (job("d", owner="other"), Room(10, share=1)),
+        (job("e", owner="third"), Room(10, jobs_at_once=1)),
+        (job("f", owner="third"), Room(10, jobs_at_once=1)),
+        (job("g", size=10**6), Room(10, max_bytes=10**6 + 1)),
+        (job("h", size=10**6), Room(10, max_bytes=10**6 + 1)),
+    ]
+    answers = store.add_all(jobs)
+    told = [answer if isinstance(answer, Priority) else type(answer) for answer in answers]
+    normal = Priority.NORMAL
+    assert told == [
+        normal, DayLimitReached, normal, Priority.BULK, normal, TooManyJobs, normal, QueueTooLarge
+    ]  # fmt: skip
+    assert [status and status.id for status in store.get_many("abcdefgh")] == [
+        "a", None, "c", "d", "e", None, "g", None
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("priority", Priority)
@@ -335,6 +359,37 @@ class TestReplies:
             redis_server.kill()
             redis_server.start()
             wait_until(lambda: store.ping() is None, 5, "the store to come back")
+            store.finish([(one, done(one), {})])
+            assert waiter.wait(8).outputs == {"text": "x"}
+
+    def test_results_that_come_together_reach_all_who_wait(self, store, listener):
+        jobs = [job(f"{n}", reply_to=listener.channel) for n in range(300)]
+        with contextlib.ExitStack() as waiting:
+            waiters = [waiting.enter_context(listener.expect(one.id)) for one in jobs]
+            store.add_all([(one, Room(1000)) for one in jobs])
+            store.finish([(one, done(one, outputs={"text": one.id * 1000}), {}) for one in jobs])
+            results = [waiter.wait(8) for waiter in waiters]
+        assert [result.outputs["text"] for result in results] == [one.id * 1000 for one in jobs]
+
+    def test_result_whose_connection_was_cut_is_delivered(self, store, redis_server):
+        listener = ReplyListener(store, resync=60)
+        one, two = job("a", reply_to=listener.channel), job("b", reply_to=listener.channel)
+        with listener.expect("a") as first, listener.expect("b") as second:
+            store.add_all([(one, Room(10)), (two, Room(10))])
+            with redis_server.client() as client:
+                assert client.client_kill_filter(_type="pubsub") == 1
+            store.finish([(one, done(one), {})])  # perhaps before it listens again
+            assert first.wait(8).outputs == {"text": "x"}
+            store.finish([(two, done(two), {})])
+            assert second.wait(8).outputs == {"text": "x"}
+        listener.close()
+
+    def test_what_nobody_waits_for_disturbs_nobody(self, store, listener):
+        one = job(reply_to=listener.channel)
+        with listener.expect("a") as waiter:
+            for text in ("", "b", "b {", "a"):
+                store.publish(listener.channel, text)
+            store.add(one, 10)
             store.finish([(one, done(one), {})])
             assert waiter.wait(8).outputs == {"text": "x"}
 

@@ -39,8 +39,13 @@ def other(broker_url: str, queue: str) -> Iterator[amqp.Channel]:
 
 
 @pytest.fixture
-def connection(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
-    monkeypatch.setitem(TRANSPORT_ALIASES, "amqp", "workers.transport:Transport")
+def transport() -> str:
+    return "workers.transport:Transport"
+
+
+@pytest.fixture
+def connection(broker_url: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    monkeypatch.setitem(TRANSPORT_ALIASES, "amqp", transport)
     monkeypatch.setattr("kombu.transport._transport_cache", {})  # another test may have connected before
     with Connection(broker_url) as connection:
         connection.connect()
@@ -73,6 +78,7 @@ def last_of_all(turn: Callable[[], None], got: list[float]) -> float:
     return got[-1] - begin
 
 
+@pytest.mark.parametrize("transport", ["workers.transport:Transport", "tasks.transport:Transport"])
 def test_all_that_has_come_is_handled_before_the_loop_waits(connection, turn, other, queue):
     got: list[float] = []
     channel = connection.connection.channel()
