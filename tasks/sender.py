@@ -117,7 +117,7 @@ class Sender:
             except BrokerUnavailable as error:
                 _refuse([p for p in postings if name in _queues(p) and not lost & _queues(p)], error)
                 lost.add(name)
-        return [posting for posting in postings if not lost & _queues(posting)]
+        return [posting for posting in postings if not lost & _queues(posting)] if lost else list(postings)
 
     def _record(self, postings: Sequence[Posting]) -> list[Posting]:
         """Give those that the store knows of now."""
