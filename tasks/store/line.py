@@ -17,12 +17,16 @@ from tasks.pieces import in_pieces
 
 
 class Line:
-    """Keeps one connection; who comes while it is in use takes another one of the pool."""
+    """Has one connection; who comes while it is in use takes one of the pool."""
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        """Opens no connection."""
+        """Opens no connection.
+
+        Args:
+            pool: whose connections are of the same kind. It may be a small one: this one is none of it.
+        """
         self._pool: Any = pool
-        self._kept: list[Any] = []  # one at most
+        self._free: list[Any] = [None]  # the connection while nobody uses it; None: it is to be made
 
     def ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one round trip; gives what each is answered, also where that is an error.
@@ -31,33 +35,39 @@ class Line:
             RedisError: the server does not answer.
         """
         packed = list(in_pieces(map(pack_command, commands)))
-        connection = self._take()
         try:
-            return connection.retry.call_with_retry(
-                lambda: _exchange(connection, packed, len(commands)), lambda error: connection.disconnect()
-            )
-        except BaseException:  # an answer that nobody has read would be the next one's
-            connection.disconnect()
-            raise
-        finally:
-            self._give_back(connection)
-
-    def _take(self) -> Any:
-        try:
-            connection = self._kept.pop()
+            own = self._free.pop()
         except IndexError:
-            return self._pool.get_connection()
-        # After a fork it is the parent's.
-        return connection if connection.pid == os.getpid() else self._pool.get_connection()
+            connection = self._pool.get_connection()
+            try:
+                return _exchange(connection, packed, len(commands))
+            finally:
+                self._pool.release(connection)
+        try:
+            if own is None or own.pid != os.getpid():  # after a fork it is the parent's
+                own = self._pool.connection_class(**self._pool.connection_kwargs)
+            return _exchange(own, packed, len(commands))
+        finally:
+            self._free.append(own)
 
-    def _give_back(self, connection: Any) -> None:
-        if self._kept:
-            self._pool.release(connection)
-        else:
-            self._kept.append(connection)
+    def close(self) -> None:
+        """Close the connection; the next command opens it again."""
+        for own in self._free:
+            if own is not None:
+                own.disconnect()
 
 
 def _exchange(connection: Any, packed: list[bytes], answers: int) -> list[Any]:
+    try:
+        return connection.retry.call_with_retry(
+            lambda: _exchange_once(connection, packed, answers), lambda error: connection.disconnect()
+        )
+    except BaseException:  # an answer that nobody has read would be the next one's
+        connection.disconnect()
+        raise
+
+
+def _exchange_once(connection: Any, packed: list[bytes], answers: int) -> list[Any]:
     connection.send_packed_command(packed)
     return [_answer(connection) for _ in range(answers)]
 

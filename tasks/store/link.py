@@ -75,6 +75,7 @@ class Link:
     def close(self) -> None:
         """Close its connections; the next call opens another one."""
         self._redis.connection_pool.disconnect()
+        self._scripts.close()
 
     def ping(self) -> None:
         """Ask whether Redis answers."""

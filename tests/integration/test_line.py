@@ -51,6 +51,15 @@ def test_who_comes_meanwhile_takes_another_connection(line: Line) -> None:
         assert all(pool.map(own, range(200)))
 
 
+def test_a_pool_of_one_connection_is_left_to_others(redis_server: RedisServer) -> None:
+    link = Link.from_url(redis_server.socket_url, connections=1)
+    assert link.run([("return ARGV[1]", [], ["a"])]) == ["a"]
+    assert link.command("ECHO", "b") == "b"
+    link.close()
+    assert link.run([("return ARGV[1]", [], ["c"])]) == ["c"]
+    link.close()
+
+
 def test_a_connection_that_the_server_has_closed_is_opened_again(
     line: Line, redis_server: RedisServer
 ) -> None:
