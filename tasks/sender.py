@@ -1,8 +1,8 @@
 """The thread that brings jobs to the store and to the broker, many at a time.
 
-It takes what has come meanwhile, records it in the store in one round trip, and sends it to the broker
-without waiting for the confirms; they come for one message or for many, see `tasks/brokerlink.py`. So a job
-costs its share of two round trips. Under gevent the thread is a greenlet.
+It takes what has come meanwhile, records it in the store by one script, and sends it to the broker in one
+piece, without waiting for the confirms; they come for one message or for many, see `tasks/brokerlink.py`. So
+a job costs its share of two round trips. Under gevent the thread is a greenlet.
 """
 
 from __future__ import annotations
