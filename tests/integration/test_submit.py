@@ -193,6 +193,25 @@ def test_no_submission_waits_for_ever_for_a_confirm(
     assert store.queue_length(echo.queue) == 2
 
 
+def test_messages_of_all_sizes_that_go_together_arrive_as_they_are(
+    broker_url: str, make_submitter: Callable[[str], Submitter]
+) -> None:
+    submitter = make_submitter(broker_url)
+    endpoint = wide(submitter)
+    inputs = {str(uuid.uuid4()): {"text": ["x" * 60_000] * (n % 9)} for n in range(CLIENTS)}
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for job_id, own in inputs.items():
+            pool.submit(submit, submitter.publisher, endpoint, own, owner="me", job_id=job_id)
+    arrived = {}
+    with closing(amqp_connection(broker_url)) as connection:
+        channel = connection.channel()
+        while message := channel.basic_get("echo_cpu", no_ack=True):
+            (job,), _, _ = json.loads(message.body)
+            assert message.headers["id"] == message.properties["correlation_id"] == job["id"]
+            arrived[job["id"]] = job["inputs"]
+    assert arrived == inputs
+
+
 def test_a_broker_that_is_away_is_told_of_at_once_and_nothing_is_recorded(
     passage: Passage, broker_url: str, make_submitter: Callable[[str], Submitter]
 ) -> None:
