@@ -11,7 +11,7 @@ import redis
 
 from tasks.store.line import Line
 from tasks.store.link import Link
-from tests.services import RedisServer
+from tests.services import RedisServer, wait_until
 
 
 @pytest.fixture
@@ -58,6 +58,16 @@ def test_a_pool_of_one_connection_is_left_to_others(redis_server: RedisServer) -
     link.close()
     assert link.run([("return ARGV[1]", [], ["c"])]) == ["c"]
     link.close()
+
+
+def test_closing_a_link_closes_it(redis_server: RedisServer) -> None:
+    link = Link.from_url(redis_server.socket_url)
+    with redis_server.client() as client:
+        before = client.client_list()
+        link.run([("return 1", [], [])])
+        assert len(client.client_list()) > len(before)
+        link.close()
+        wait_until(lambda: len(client.client_list()) == len(before), 5, "it to be closed")
 
 
 def test_a_connection_that_the_server_has_closed_is_opened_again(
