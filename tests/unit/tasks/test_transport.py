@@ -20,7 +20,7 @@ class FakeSocket:
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = pieces
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> bytes:
         return self._pieces.pop(0)
 
     def sendall(self, data: bytes) -> None:
