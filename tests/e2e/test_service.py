@@ -171,17 +171,13 @@ def test_flower_lists_the_worker_and_its_jobs(service, start_worker, stoker_env,
         service.post("/trial", text="a secret prompt")
         service.post("/trial", action="raise")
 
-        def states():
-            tasks = asked("/api/tasks").json().values()
-            return {
-                task["state"]
-                for task in tasks
-                if task["name"] == "infer.trial" and task["runtime"] is not None
-            }
+        def listed():
+            tasks = [t for t in asked("/api/tasks").json().values() if t["name"] == "infer.trial"]
+            return tasks if {"SUCCESS", "FAILURE"} <= {task["state"] for task in tasks} else None
 
-        wait_until(lambda: {"SUCCESS"} <= states(), 20, "Flower to list the finished jobs")
-        listed = asked("/api/tasks").text
-        assert "FAILURE" in listed and "a secret prompt" not in listed
+        tasks = wait_until(listed, 20, "Flower to list the finished jobs")
+        assert any(task["runtime"] is not None for task in tasks if task["state"] == "SUCCESS")
+        assert "a secret prompt" not in json.dumps(tasks)
     finally:
         flower.close()
 
