@@ -163,6 +163,7 @@ def test_a_process_that_is_stopped_ends_its_streams_and_nobody_loses_a_job(start
         held = pool.submit(httpx.post, f"{api.url}/trial", json=body, headers=HEADERS, timeout=30)
         (job,) = wait_until(lambda: running(api.url), 10, "the job to run")
         stream = pool.submit(events, api.url, job["job_id"])
+        wait_until(lambda: connections(api) >= 2, 10, "both to be connected")
         began = time.monotonic()
         assert api.terminate() == 0
         assert time.monotonic() - began < 7  # less than the job takes

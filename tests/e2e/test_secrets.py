@@ -21,6 +21,7 @@ from tests.services.rabbitmq import ForeignBroker, RabbitMQ, amqp_connection
 pytestmark = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 DEMO = "demo-key-which-is-secret"
 BROKER, STORE, SIGNING = "broker-password-s3cret", "store-password-s3cret", "signing-secret-" + "s3cret" * 4
+PROMPT = "words-for-the-model-alone"  # no secret, but nobody else's business
 
 
 @pytest.fixture
@@ -101,6 +102,8 @@ def test_no_secret_is_in_any_answer_log_record_or_message(
             for job_id in job_ids:
                 wait_until(partial(ended, call, key, job_id), 20, "the job to end")
                 call("GET", f"/jobs/{job_id}/events", key)
+        call("POST", "/trial", DEMO, json={"text": PROMPT})
+        call("POST", "/trial", DEMO, json={"text": [PROMPT]})
         redis_server.kill()
         outages = [call("POST", "/trial", key, json={"text": "x"}).status_code for key in (DEMO, made)]
         call("GET", "/readyz")
@@ -111,6 +114,7 @@ def test_no_secret_is_in_any_answer_log_record_or_message(
     assert len(messages) == sum(map(len, jobs))
     logs = "".join(process.log() for process in Process.running)
     assert worker.hostname in logs and '"path":"/trial"' in logs
+    assert PROMPT in "".join(call.answers) and PROMPT not in logs
     places = {
         "an answer": "".join(call.answers),
         "a log": logs,

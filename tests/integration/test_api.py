@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from queue import Empty
@@ -234,12 +233,3 @@ def test_ready_when_store_broker_and_workers_are_there(
     broken = make_app(STOKER_BROKER_URL=f"redis://127.0.0.1:{free_port()}").test_client().get("/readyz")
     assert broken.status_code == 503
     assert broken.json["error"] == ["The message broker does not answer"]
-
-
-def test_no_log_holds_a_key_or_a_prompt(post: Call, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    post("/echo", text="a private prompt", wait_for_result=False)
-    post("/echo", text=["a private prompt"])
-    assert caplog.records
-    assert ALICE not in caplog.text
-    assert "private" not in caplog.text
