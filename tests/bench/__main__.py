@@ -36,7 +36,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, text: str | Non
     "--api-processes", default="1,2", callback=_numbers, show_default=True,
     help="Numbers of API processes of `echo`; the other benchmarks take the last one.",
 )  # fmt: skip
-@click.option("--workers", default=1, help="Number of workers of `echo`.", show_default=True)
+@click.option("--workers", default=1, help="Number of workers of `echo` and `simgpu`.", show_default=True)
 @click.option(
     "--litserve", type=click.Path(exists=True, path_type=Path),
     help="A Python that has LitServe, whose echo is then measured in turns with ours.",

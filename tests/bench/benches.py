@@ -55,7 +55,7 @@ class Options:
         clients: numbers of clients; None: the benchmark's own.
         brokers: of `echo`; the others use RabbitMQ, where it is among them.
         api_processes: numbers of API processes of `echo`; the others use the last one.
-        workers: of `echo`.
+        workers: of `echo` and `simgpu`.
         litserve: a Python that has LitServe; None: `echo` is not compared with it.
         say: tells how far it is.
     """
@@ -101,10 +101,11 @@ def echo(options: Options) -> Found:
 def simgpu(options: Options) -> Found:
     """How near batching comes to what a GPU could do at best."""
     with site() as place:
-        installation = _best(place, options, "simgpu")
+        installation = _best(place, options, "simgpu", options.workers)
         loads = [_load(options, "simgpu", ECHO, n, "batch_size") for n in options.clients or (64, 256)]
-        cases, _ = _take_turns(options, [(installation, load, SIMGPU_LIMIT) for load in loads])
-    return cases, {"of_limit": {case.name: round(case.rate / SIMGPU_LIMIT, 4) for case in cases}}
+        limit = SIMGPU_LIMIT * options.workers
+        cases, _ = _take_turns(options, [(installation, load, limit) for load in loads])
+    return cases, {"of_limit": {case.name: round(case.rate / limit, 4) for case in cases}}
 
 
 def prefilled(options: Options) -> Found:
@@ -170,7 +171,7 @@ def diffusion(options: Options) -> Found:
         options.say("making a pipeline")
         subject = painting.prepare(place.folder)
         options.say(subject.kind)
-        installation = _best(place, options, "sd_gpu", {"STOKER_SD_MODEL": subject.folder})
+        installation = _best(place, options, "sd_gpu", settings={"STOKER_SD_MODEL": subject.folder})
         (count,) = options.clients or (2 * painting.BATCH,)
         many = Case(_name(installation, count))
         load = replace(
@@ -348,10 +349,14 @@ def sentences(count: int, seed: int = 1) -> list[str]:
 
 
 def _best(
-    place: Site, options: Options, queue: str, settings: Mapping[str, str] = MappingProxyType({})
+    place: Site,
+    options: Options,
+    queue: str,
+    workers: int = 1,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> Installation:
     broker = "rabbitmq" if "rabbitmq" in options.brokers else options.brokers[0]
-    return place.install(broker, queue, api_processes=options.api_processes[-1], settings=settings)
+    return place.install(broker, queue, workers, options.api_processes[-1], settings)
 
 
 def _load(
