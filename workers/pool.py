@@ -13,6 +13,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -102,6 +103,7 @@ class BatchPool(BasePool):
             SystemExit: another worker has this name, a model cannot be loaded, the metrics cannot be
                 served, or the worker was told to stop meanwhile.
         """
+        _be_modest()
         if has_namesake(self.app, self._name):
             logger.critical(
                 "another worker is called %s: give each a name of its own (-n NAME@%%h)", self._name
@@ -242,3 +244,14 @@ class BatchPool(BasePool):
 
     def _get_info(self) -> dict[str, Any]:
         return {**super()._get_info(), "queues": self._queues, "running": self._dispatcher.running}
+
+
+def _be_modest() -> None:
+    """Let this process, and the host that it starts, wait for a processor until somebody leaves one.
+
+    Else each message that comes in would interrupt whoever runs, mostly the API on the same machine: the more
+    it has to do, the smaller the batches in which its messages come.
+    """
+    if os.sched_getscheduler(0) == os.SCHED_OTHER:
+        with suppress(OSError):  # a container may forbid it; it is only slower then
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import Counter
@@ -115,6 +116,17 @@ def test_model_host_dies_with_its_worker(submitter, start_worker):
     assert hosts
     worker.kill9()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in hosts), 5, "the host to die")
+
+
+def test_worker_and_host_interrupt_nobody(submitter, start_worker):
+    worker = start_worker("trial_cpu")
+    assert submitter.call(text="hello").state is JobState.DONE
+    threads = [
+        int(path.name)
+        for pid in (worker.pid, *worker.children())
+        for path in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_model_that_cannot_be_loaded_stops_the_worker_with_the_reason(start_worker, tmp_path):
