@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import itertools
 import json
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +149,30 @@ def test_too_large_upload_is_refused_in_the_shape_of_the_api(nginx: Nginx) -> No
     assert answer.status == 413
     assert answer.headers["Content-Type"] == "application/json"
     assert '"code": "body_too_large"' in body
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        ("TRACE / HTTP/1.1\r\nHost: a", 405, "method_not_allowed"),
+        ("GET / HTTP/1.1", 400, "malformed_request"),
+        ("this is not HTTP", 400, "malformed_request"),
+        (f"GET /{'a' * 20_000} HTTP/1.1\r\nHost: a", 414, "uri_too_long"),
+        (f"GET / HTTP/1.1\r\nHost: a\r\nX-Long: {'a' * 20_000}", 431, "headers_too_large"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip", 501, "malformed_request"),
+        ("GET /.refused HTTP/1.1\r\nHost: a", 404, "malformed_request"),
+    ],
+)
+def test_what_nginx_refuses_is_told_in_the_shape_of_the_api(
+    nginx: Nginx, head: str, status: int, code: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", nginx.port), timeout=30) as connection:
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = json.loads(answer.read())
+    assert (answer.status, body["success"], body["code"]) == (status, False, code)
+    assert isinstance(body["error"][0], str)
 
 
 def test_slow_answer_passes(nginx: Nginx) -> None:
