@@ -23,17 +23,20 @@ TURN = 1.0  # s between two looks at those
 RECONNECT = 1.0  # s between attempts
 
 
-class LetterReader(threading.Thread):
-    """A thread with a broker connection of its own, so that Celery's loop never waits for the store.
+class LetterReader:
+    """Reads in a thread with a broker connection of its own, so that Celery's loop never waits for the store.
 
     A letter is acked when the store has it: whatever dies before, another reader gets it again.
 
     Args:
         app: the worker's Celery app.
+
+    Attributes:
+        thread: reads until stopped; the owner starts it.
     """
 
     def __init__(self, app: Celery) -> None:
-        super().__init__(name="dead letters", daemon=True)
+        self.thread = threading.Thread(target=self.run, name="dead letters", daemon=True)
         self._app = app
         self._letters = DeadLetters(JobStore.from_url(app.stoker_settings.store_url, connections=1))
         self._stopped = threading.Event()

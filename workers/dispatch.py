@@ -49,7 +49,7 @@ TEND = 0.5  # s between two looks at the jobs that are held: renew their lease, 
 MAX_DEATHS = 3  # workers that may die while they run a job before it is failed
 
 
-class Dispatcher(threading.Thread):
+class Dispatcher:
     """Gives jobs to the host and results to the store.
 
     Args:
@@ -61,6 +61,7 @@ class Dispatcher(threading.Thread):
         queues: names of the queues that it serves.
 
     Attributes:
+        thread: works until shut down; the owner starts it.
         metrics: what it tells Prometheus, if somebody serves it.
         batch_time: seconds that a batch takes at most, as far as is known when `ready` is set.
     """
@@ -74,7 +75,7 @@ class Dispatcher(threading.Thread):
         info: WorkerInfo,
         queues: Sequence[str],
     ) -> None:
-        super().__init__(name="dispatcher", daemon=True)
+        self.thread = threading.Thread(target=self.run, name="dispatcher", daemon=True)
         self.ready = threading.Event()
         self.batch_time = math.inf
         self.failure: str | None = None

@@ -110,7 +110,7 @@ class BatchPool(BasePool):
             )
             raise SystemExit(EX_FAILURE)
         self._serve_metrics()
-        self._dispatcher.start()
+        self._dispatcher.thread.start()
         self._second_signal.install()
         worker_shutting_down.connect(self._second_signal.on_first)
         while not self._dispatcher.ready.wait(0.2):
@@ -158,7 +158,7 @@ class BatchPool(BasePool):
         """
         self._dispatcher.shutdown()
         end = time.monotonic() + self._drain_timeout
-        while self._dispatcher.is_alive():
+        while self._dispatcher.thread.is_alive():
             select.select([self._wake], [], [], 0.1)
             if state.should_terminate or time.monotonic() > end:
                 self._dispatcher.kill()
@@ -168,7 +168,7 @@ class BatchPool(BasePool):
     def on_terminate(self) -> None:
         """End at once; everything that is not acked goes back."""
         self._dispatcher.kill()
-        self._dispatcher.join(timeout=5)
+        self._dispatcher.thread.join(timeout=5)
 
     def _turn(self) -> None:
         """Do what the stopped loop would: answers, heartbeats, events."""

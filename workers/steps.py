@@ -51,7 +51,7 @@ class DeadLetters(bootsteps.StartStopStep):
         """Begin, on each connection."""
         dead_letter_queue().bind(consumer.connection.default_channel).declare()
         self._reader = LetterReader(consumer.app)
-        self._reader.start()
+        self._reader.thread.start()
 
     def stop(self, consumer: Any) -> None:
         """Stop reading: the connection is lost, or the worker ends."""
@@ -61,7 +61,7 @@ class DeadLetters(bootsteps.StartStopStep):
     def shutdown(self, consumer: Any) -> None:
         """Let the reader close its connection."""
         if self._reader:
-            self._reader.join(timeout=2)
+            self._reader.thread.join(timeout=2)
 
 
 class KeepVisible(bootsteps.StartStopStep):

@@ -128,7 +128,7 @@ class Desk:
             WorkerInfo("w@host"),
             ["echo_cpu"],
         )
-        self.dispatcher.start()
+        self.dispatcher.thread.start()
         self.host = self.next_host()
         self.host.say(Ready(0.1, {}))
 
@@ -176,8 +176,8 @@ def desk():
     yield make
     for one in made:
         one.dispatcher.kill()
-        one.dispatcher.join(WAIT)
-        assert not one.dispatcher.is_alive()
+        one.dispatcher.thread.join(WAIT)
+        assert not one.dispatcher.thread.is_alive()
 
 
 def test_result_is_stored_before_the_delivery_is_answered(desk):
@@ -315,13 +315,13 @@ def test_model_that_cannot_be_loaded_ends_the_dispatcher_with_the_reason():
     d = Desk.__new__(Desk)
     d.store, d.hosts, d.answers = FakeStore(), queue.SimpleQueue(), queue.SimpleQueue()
     d.dispatcher = Dispatcher(d.store, {}, d._spawn, d._take, WorkerInfo("w"), ["q"])
-    d.dispatcher.start()
+    d.dispatcher.thread.start()
     host = d.next_host()
     host.say(LoadFailed("no weights"))
     host.say(Died("exit status 1"))
     assert d.answers.get(timeout=WAIT) == Fatal("no weights")
-    d.dispatcher.join(WAIT)
-    assert d.dispatcher.failure == "no weights" and not d.dispatcher.is_alive()
+    d.dispatcher.thread.join(WAIT)
+    assert d.dispatcher.failure == "no weights" and not d.dispatcher.thread.is_alive()
 
 
 def test_shutdown_finishes_the_running_batch_and_answers_nothing_else(desk):
@@ -333,7 +333,7 @@ def test_shutdown_finishes_the_running_batch_and_answers_nothing_else(desk):
     d.host.say(Done([Outcome(items[0].number, outputs={})], 0.1, 7.0))
     d.host.say(Dropped([items[1].number]))
     d.dispatcher.shutdown()
-    d.dispatcher.join(WAIT)
+    d.dispatcher.thread.join(WAIT)
     assert [a.delivery for a in d.answered(1)] == [1] and d.answers.empty()
     assert "b" not in d.store.records
 
@@ -425,7 +425,7 @@ def test_what_was_not_started_is_given_back_at_the_end(desk):
     d.arrive(1, "a")
     d.items(1)
     d.dispatcher.shutdown()
-    d.dispatcher.join(WAIT)
+    d.dispatcher.thread.join(WAIT)
     assert d.store.released == ["a"]
 
 
@@ -434,7 +434,7 @@ def test_hosts_that_die_one_after_the_other_with_nothing_done_end_the_worker(des
     d = desk()
     for _ in range(12):
         d.host.say(Died("exit status 1"))
-        if not d.dispatcher.is_alive():
+        if not d.dispatcher.thread.is_alive():
             break
         try:
             d.host = d.hosts.get(timeout=1)
