@@ -32,8 +32,6 @@ MP4_SOUND_CODECS = ("aac", "opus", "flac")  # not MP3: FFmpeg looks for its fram
 PICTURE_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
 """Codecs that are read, by FFmpeg's names."""
 _SLACK = 1_000_000  # bytes
-# Tags of a file that are no text are none of our business; PyAV 19 thinks so by itself.
-_LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _SOUND_DECODERS = (*WAV_CODECS, *SOUND_CODECS, "mp3float", "libopus")
 _PICTURE_DECODERS = (*PICTURE_CODECS, "libvpx", "libvpx-vp9", "libdav1d")
 
@@ -112,7 +110,9 @@ def reading(file: MediaFile, descriptor: int, max_pixels: int = 0) -> Iterator[I
         with input_options(file, descriptor, pictures=max_pixels > 0) as options:
             if max_pixels:
                 options |= pixel_limit(max_pixels)
-            container = av.open("fd:", "r", file.demuxer, options, timeout=LONGEST_OPENING, **_LENIENT)
+            container = av.open(
+                "fd:", "r", file.demuxer, options, metadata_errors="replace", timeout=LONGEST_OPENING
+            )
         with container:
             yield container
 
