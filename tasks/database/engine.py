@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,7 @@ class Database:
                 for others that write, and not at all for the disk.
         """
         self._engine = _engine(url, hurried)
+        weakref.finalize(self, self._engine.dispose)  # whoever forgets it leaves no connection open
         self._patience = HURRIED if hurried else PATIENCE
         self._embedded = self._engine.dialect.name == "sqlite"
         self._checked = False
