@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from tasks.apiworker import PIECE, SMALL, Response, http
+from tasks.apiworker import CHUNKS, PIECE, SMALL, Response, http
 
 
 class Connection:
@@ -99,3 +99,13 @@ def test_a_body_that_nobody_read_is_thrown_away_by_large_pieces_and_others_have_
     assert next(parser).path == "/next"
     assert turns == [0] * 8
     assert sender.reads < 200
+
+
+def test_others_have_their_turn_between_the_small_chunks_of_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
+    monkeypatch.setattr("tasks.apiworker.time.sleep", turns.append)
+    head = b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    sender = Sender(head + b"1\r\na\r\n" * (3 * CHUNKS + 1) + b"0\r\n\r\n")
+    request = next(http.get_parser(Config(), sender, ("127.0.0.1", 1)))
+    assert request.body.read() == b"a" * (3 * CHUNKS + 1)
+    assert turns == [0] * 3
