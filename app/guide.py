@@ -140,6 +140,8 @@ def _part(name: str, value: Any) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return "upload:ID"  # a query holds no file
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -1,19 +1,26 @@
-"""The gunicorn worker of the API: what breaks the protocol, clients that read nothing, and whole answers."""
+"""The gunicorn worker of the API: what breaks the protocol, clients that read nothing, whole answers, and
+bodies that nobody wants.
+"""
 
 from __future__ import annotations
 
 import json
 import socket
+import time
 import uuid
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from gevent import config
-from gunicorn import util
-from gunicorn.http import errors, wsgi
+from gunicorn import http, util
+from gunicorn.http import body as bodies
+from gunicorn.http import errors, message, wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 READ_NOTHING = 60_000  # ms; a client that takes in nothing of its answer for so long is gone
+PIECE = 1 << 20  # bytes of a body that is thrown away, between two turns of others
+CHUNKS = 1000  # of a body, between two turns of others: 2 ms
 SMALL = 64 * 1024  # bytes; a larger body is not copied behind its headers
 _MALFORMED = (HTTPStatus.BAD_REQUEST, "malformed_request", "This is not a valid HTTP request")
 _ANSWERS = {
@@ -38,6 +45,37 @@ _ANSWERS = {
         "Expect may be 100-continue only",
     ),
 }
+
+
+class ChunkedReader(bodies.ChunkedReader):
+    """Gives the others their turn: chunks may have one byte, and a million of them be there at once."""
+
+    def parse_chunked(self, unreader: Any) -> Iterator[bytes]:
+        """See gunicorn's own."""
+        for count, piece in enumerate(super().parse_chunked(unreader), 1):
+            if count % CHUNKS == 0:
+                time.sleep(0)
+            yield piece
+
+
+message.ChunkedReader = ChunkedReader  # `Request.set_body_reader` makes them
+
+
+class RequestParser(http.RequestParser):
+    """Throws away what is left of the body of a request that was refused, for as long as `keepalive` says.
+
+    Gunicorn takes it by kilobytes, each of which costs a copy of what has come, and nobody else has a turn.
+    """
+
+    def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
+        """See gunicorn's own."""
+        if self.mesg and not self.mesg.body.failed:
+            while self.mesg.body.read(PIECE):
+                time.sleep(0)
+        return bool(super().finish_body(deadline, max_bytes))
+
+
+http.RequestParser = RequestParser  # `http.get_parser` makes them
 
 
 class Response(wsgi.Response):

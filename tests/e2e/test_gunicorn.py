@@ -217,6 +217,18 @@ def test_a_body_that_comes_too_slowly_is_given_up(start: Start) -> None:
     assert get(f"{api.url}/healthz")
 
 
+def test_a_body_that_nobody_wants_and_that_does_not_end_is_hung_up_on(start: Start) -> None:
+    api = start(GUNICORN_CMD_ARGS="--keep-alive 1")
+    piece = bytes(1 << 20)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", api.port), timeout=30) as connection:
+        connection.sendall(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000\r\n\r\n")
+        with pytest.raises(OSError):
+            while time.monotonic() - began < 30:
+                connection.sendall(piece)
+    get(f"{api.url}/healthz")
+
+
 @pytest.mark.parametrize(
     "chunks",
     [b"x\r\n", b"1;" + b"s3cret" * 100 + b"=\x01\r\n{\r\n", b"0\r\nContent-Length: 3\r\nX: s3cret\r\n\r\n"],

@@ -157,6 +157,20 @@ def test_a_command_line_for_an_endpoint_without_post_is_a_query(tmp_path: Path) 
     assert "-G" in words and "style=it's" in words and "flag=true" in words
 
 
+def test_a_query_that_needs_a_file_names_an_upload(tmp_path: Path, app: Any) -> None:
+    only_get = {
+        "[INPUTS]": '[INPUTS]\nmore = { type = "image", required = true }',
+        "[WORKER]": 'methods = ["GET"]\n[WORKER]',
+    }
+    found = sheet(odd_endpoint(tmp_path, **only_get), "http://x:1")
+    assert "more=upload:ID" in shlex.split(found.curl.replace("\\\n", " "))
+    with app.test_request_context():
+        page = app.jinja_env.get_template("docs.html").render(
+            sheets=[found], groups=[], errors=[], max_wait=1.0, server="http://x"
+        )
+    assert "write its id for <code>ID</code>" in page
+
+
 def test_the_command_line_of_the_page_works(client: Any, workers: Any) -> None:
     page = client.get("/docs").text
     command = re.search(r"<pre><code>(curl [^<]+/echo [^<]+)</code>", page)
