@@ -12,6 +12,7 @@ from typing import Any
 from flask import Blueprint, Flask, Request, Response, g
 from werkzeug.exceptions import MethodNotAllowed
 
+from app.bodies import hand_over
 from app.errors import ApiError
 from app.params import request_params
 from app.services import called_endpoint, services, this_request
@@ -64,6 +65,7 @@ def guard() -> Response | None:
     if request.endpoint not in PUBLIC:
         client = g.client = authenticate()
         request.environ[LOGGED_CLIENT] = client.id
+        hand_over()
         if endpoint is not None:
             authorize(client, endpoint)
     return None

@@ -2,7 +2,8 @@
 
 A body of some megabytes may be there at once; between its pieces other greenlets have their turn. One that
 comes too slowly is given up: its client would hold a connection, and what it has sent so far, at will. Keys
-may stand in bodies, so that anybody can send one: all large ones of a process together have a limit.
+may stand in bodies, so that anybody can send one: all large ones of a process together have a limit, and
+those of one client half of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from werkzeug.formparser import FormDataParser
 
 from app.errors import ApiError
 from app.green import within
-from app.services import services, this_request
+from app.services import caller, services, this_request
 from schemas.errors import listed
 
 MULTIPART = "multipart/form-data"
@@ -62,8 +63,9 @@ class _Stream:
                 raise ApiError("malformed_request", "The chunks of the body are malformed") from None
         self._received += len(piece)
         if self._received > SMALL:
-            services().held.take(len(piece))
+            services().held.take(caller(), len(piece))
             g.held = g.get("held", 0) + len(piece)
+            g.holder = caller()
         if not piece and self._received < (self._length or 0):
             raise ApiError("malformed_request", "The body is shorter than its Content-Length")
         return piece
@@ -72,7 +74,20 @@ class _Stream:
 def let_go(_: BaseException | None = None) -> None:
     """Count the current request's body no more: it has ended, or what it brought is in the store."""
     if held := g.pop("held", 0):
-        services().held.give_back(held)
+        services().held.give_back(g.holder, held)
+
+
+def hand_over() -> None:
+    """Count the current request's body for its client, whose key stood in it.
+
+    Raises:
+        ConversionBusy: that client has too many bytes of bodies.
+    """
+    held = g.get("held", 0)
+    if held and g.holder != caller():
+        let_go()
+        services().held.take(caller(), held)
+        g.held, g.holder = held, caller()
 
 
 def read_body() -> BytesIO:

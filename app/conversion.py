@@ -3,20 +3,26 @@
 Decoding an image takes a greenlet tens of milliseconds in which its process answers nobody. Under gunicorn's
 gevent workers it therefore goes to native threads, and Pillow and PyAV let go of the GIL meanwhile. Where
 requests have threads of their own, they convert in them.
+
+Threads are few and conversions may take seconds. So a client waits for its own conversions before it stands
+in the line of all: another one has never more of it before him than there are threads.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from app.green import is_green
+from app.places import Places
 
 THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 """Of one process; the other cores are for the greenlets, and for what else runs on the machine."""
 MAX_WAITING = 64
-"""Requests of one process that may wait for a thread, each with its body in memory."""
+"""Requests of one process that may wait for a thread, each with its body in memory; half of them of one
+client."""
 
 
 class ConversionBusy(Exception):
@@ -34,24 +40,29 @@ class Converter:
     def __init__(self, threads: int = THREADS, waiting: int = MAX_WAITING) -> None:
         self._threads = threads
         self._most = threads + waiting
-        self._calls = 0
+        self._share = threads + waiting // 2
+        self._calls: Counter[str] = Counter()
+        self._places = Places(threads)
         self._pool: Any = None
 
-    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function, and wait for what it gives or raises.
+    def run(self, client: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function for a client, and wait for what it gives or raises.
 
         Raises:
-            ConversionBusy: too many calls wait already.
+            ConversionBusy: too many calls wait already, of all clients or of this one.
         """
         if not is_green():
             return function(*args, **kwargs)
-        if self._calls >= self._most:
+        if self._calls.total() >= self._most or self._calls[client] >= self._share:
             raise ConversionBusy
-        self._calls += 1
+        self._calls[client] += 1
         try:
-            result, error = self._native().apply(_outcome, (function, args, kwargs))
+            with self._places.of(client):
+                result, error = self._native().apply(_outcome, (function, args, kwargs))
         finally:
-            self._calls -= 1
+            self._calls[client] -= 1
+            if not self._calls[client]:
+                del self._calls[client]
         if error is not None:
             try:
                 raise error

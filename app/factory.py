@@ -139,10 +139,10 @@ def create_app(
         idempotency=IdempotencyKeys(store),
         keys=keys,
         auth=Authenticator(Clients(_keys_of_files(settings, found, secret), keys), secret),
-        rates=Rates(store.connection_pool),
+        rates=Rates(store),
         queues=Queues(store),
         converter=Converter(),
-        held=HeldBytes(settings.max_held_bytes),
+        held=_held_bytes(settings),
         usage=UsageWriter(UsageQueue(store), Ledger(database), settings.usage_days),
         fetcher=Fetcher(settings.outgoing, settings.max_body_size),
         outbox=Outbox(store),
@@ -175,6 +175,11 @@ def _configure(app: Flask, settings: Settings, secret: str) -> None:
     app.url_map.merge_slashes = False  # an unknown path is answered by 404, never by a redirect
     app.session_interface = SessionCookie()
     app.json = StreamingJson(app)
+
+
+def _held_bytes(settings: Settings) -> HeldBytes:
+    most = settings.max_held_bytes
+    return HeldBytes(most, share=max(most // 2, settings.max_body_size))
 
 
 def _upload_limits(settings: Settings) -> UploadLimits:

@@ -1,7 +1,7 @@
 """Files that requests name by URL, where the endpoint's file allows that.
 
-Each request fetches its own, in its own greenlet: a server that is slow holds up nobody but the client that
-named it.
+Each request fetches its own, in its own greenlet, and those of one client leave room for others: a server
+that is slow holds up nobody but the client that named it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from app.conversion import ConversionBusy, Converter
 from app.green import is_green, within
+from app.places import Places
 from schemas.media.errors import MediaError
 from schemas.media.source import Source
 from tasks.errors import OutgoingError
@@ -23,7 +25,7 @@ from tasks.guard.rules import Rules
 
 FETCH_WITHIN = 30.0  # s; for all files of a request
 AT_ONCE = 32  # requests of one process whose files are being fetched
-LOOKUPS = 4  # names that are looked up at once; more wait, but never for the threads of others
+SHARE = 8  # of these, those of one client
 
 
 class Fetcher:
@@ -40,12 +42,14 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._free = threading.BoundedSemaphore(AT_ONCE)
-        self._lookups = Converter(LOOKUPS, AT_ONCE)
+        self._places = Places(SHARE)
+        self._lookups = Converter(AT_ONCE, AT_ONCE)  # a thread for each: name servers may be slow, too
 
-    def fetch(self, wanted: Mapping[str, int], held: int = 0) -> dict[str, Source]:
+    def fetch(self, client: str, wanted: Mapping[str, int], held: int = 0) -> dict[str, Source]:
         """Fetch files, one after the other.
 
         Args:
+            client: who wants them.
             wanted: URL -> its largest size in bytes.
             held: bytes of the files that the request has already.
 
@@ -55,9 +59,7 @@ class Fetcher:
         Raises:
             ConversionBusy: too many requests wait for theirs.
         """
-        if not self._free.acquire(timeout=self._seconds):
-            raise ConversionBusy
-        try:
+        with self._taken(self._places.of(client)), self._taken(self._free):
             until, left = time.monotonic() + self._seconds, self._max_bytes - held
             found: dict[str, Source] = {}
             for url, max_bytes in wanted.items():
@@ -65,8 +67,15 @@ class Fetcher:
                 left -= len(file) if isinstance(file, bytes) else 0
                 found[url] = file
             return found
+
+    @contextmanager
+    def _taken(self, places: threading.Semaphore) -> Iterator[None]:
+        if not places.acquire(timeout=self._seconds):
+            raise ConversionBusy
+        try:
+            yield
         finally:
-            self._free.release()
+            places.release()
 
     def _fetch_one(self, url: str, max_bytes: int, seconds: float) -> Source:
         try:
@@ -82,5 +91,5 @@ class Fetcher:
         if not is_green():
             return resolve(host, port)
         lookup = sys.modules["gevent.monkey"].get_original("socket", "getaddrinfo")
-        found = self._lookups.run(lookup, host, port, type=socket.SOCK_STREAM)
+        found = self._lookups.run("", lookup, host, port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))

@@ -11,7 +11,7 @@ from typing import Any
 from flask import g
 
 from app.params import LARGE
-from app.services import services
+from app.services import caller, services
 from schemas import Endpoint
 from schemas.media.errors import MediaError
 from schemas.media.source import Source
@@ -47,14 +47,14 @@ def with_files(endpoint: Endpoint, raw: dict[str, Any]) -> dict[str, Any]:
         return raw
     found = _uploaded(uploads)
     if urls:
-        found |= services().fetcher.fetch(urls, _size(found.values()))
+        found |= services().fetcher.fetch(caller(), urls, _size(found.values()))
     return _walk(endpoint, raw, lambda text, _: found.get(text, text))
 
 
 def _walk(endpoint: Endpoint, raw: dict[str, Any], read: Any) -> dict[str, Any]:
     if not any(map(_takes_long, raw.values())):
         return endpoint.with_files(raw, read)
-    walked: dict[str, Any] = services().converter.run(endpoint.with_files, raw, read)
+    walked: dict[str, Any] = services().converter.run(caller(), endpoint.with_files, raw, read)
     return walked
 
 

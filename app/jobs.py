@@ -26,7 +26,7 @@ from app.limits import (
 from app.once import is_repeatable, standing_for
 from app.owned import own_job, unknown_job
 from app.params import Params, request_params
-from app.services import services
+from app.services import caller, services
 from app.turns import Steps, in_turns
 from app.waiting import Patience, hold, hold_again, read_patience
 from app.webhooks import WEBHOOK, wanted_webhook, webhook_problems
@@ -127,7 +127,8 @@ def _load(endpoint: Endpoint, params: Params) -> dict[str, Any]:
     if not endpoint.reads_media:
         return endpoint.load_inputs(raw, from_query=params.textual)
     raw = with_files(endpoint, raw)
-    found: dict[str, Any] = services().converter.run(endpoint.load_inputs, raw, from_query=params.textual)
+    run, load = services().converter.run, endpoint.load_inputs
+    found: dict[str, Any] = run(caller(), load, raw, from_query=params.textual)
     return found
 
 

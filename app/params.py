@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,7 +14,7 @@ from flask import Request, g
 
 from app.bodies import MULTIPART, given_twice, read_body, read_multipart
 from app.errors import ApiError
-from app.services import services, this_request
+from app.services import caller, services, this_request
 from schemas.jsontext import BadJson, read_json
 
 FORM = "application/x-www-form-urlencoded"
@@ -73,7 +74,7 @@ def _body(request: Request) -> Params:
     size = body.tell()
     if not size:
         return Params()
-    read = services().converter.run if size > LARGE else _at_once
+    read = partial(services().converter.run, caller()) if size > LARGE else _at_once
     if request.mimetype == FORM:
         return Params(read(_pairs, body.getvalue()), textual=True)
     if request.is_json or not request.mimetype:

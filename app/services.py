@@ -102,6 +102,12 @@ def this_request() -> Request:
     return found
 
 
+def caller() -> str:
+    """Give the id of the client of the current request; empty as long as its key is not known."""
+    client = g.get("client")
+    return "" if client is None else str(client.id)
+
+
 def called_endpoint() -> Endpoint | None:
     """Give the endpoint that the URL of the current request names, if it names one.
 

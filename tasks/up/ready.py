@@ -46,7 +46,7 @@ def banner(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, k
         settings: how this installation runs.
         endpoints: all endpoints by name.
         start: folder that `stoker up` was started in; paths in it are shown relative to it.
-        key: the demo key; None: there is none.
+        key: the demo key; None: there is none; empty: it is not to be shown.
     """
     flower_password = "STOKER_FLOWER_PASSWORD"
     if settings.flower_password is None:
@@ -60,7 +60,8 @@ def banner(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, k
     for queue, port in metrics_ports(settings, endpoints).items():
         lines.append(f"  Metrics   {url(settings.metrics_host, port)}/metrics  (worker-{queue})")
     if key is not None:
-        lines.append(f"  Demo key  {key}  (in {shown(settings.demo_key_file, start)})")
+        file = shown(settings.demo_key_file, start)
+        lines.append(f"  Demo key  {key}  (in {file})" if key else f"  Demo key  in {file}")
     if line := _curl(settings, endpoints, start, key is not None):
         lines += ["Try it:", f"  {line}"]
     return [*lines, "Ctrl-C stops everything."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -54,7 +55,8 @@ def up(settings: Settings, endpoints: Mapping[str, Endpoint], start: Path, say: 
         key = _secrets(settings)
 
         def ready() -> list[str]:
-            return banner(settings, endpoints, start, key)
+            is_read = sys.stdout.isatty()  # else the lines go to a log
+            return banner(settings, endpoints, start, key if is_read or key is None else "")
 
         names = ", ".join(program.name for program in found)
         say(f"Starting {names} (logs in {shown(settings.home / 'log', start)})")

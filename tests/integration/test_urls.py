@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from flask import Flask
 
+from app.fetching import AT_ONCE, SHARE, Fetcher
 from app.services import EXTENSION
 from tests.conftest import StartApi
 from tests.data.hostile import picture
@@ -125,7 +127,7 @@ def test_all_files_of_a_request_are_no_larger_than_a_body_may_be(
         STOKER_MAX_BODY_SIZE=str(len(JPEG) + 200),
     )
     found = small.extensions[EXTENSION].fetcher.fetch(
-        {site.url("/a.jpg"): 9999, site.url("/other.jpg"): 9999}
+        "alice", {site.url("/a.jpg"): 9999, site.url("/other.jpg"): 9999}
     )
     assert found[site.url("/a.jpg")] == JPEG
     assert str(found[site.url("/other.jpg")]) == "holds more than 200 bytes"
@@ -146,6 +148,27 @@ def test_uploads_are_taken_beside_urls_and_where_these_are_not(
     assert (inputs["image"], inputs["more"]) == (data_url(JPEG), [data_url(JPEG)] * 2)
     assert list(send("shut", image=upload, more=site.url("/a.jpg")).json["errors"]) == ["more"]
     assert send("shut", image=upload).status_code == 200
+
+
+def test_a_client_whose_servers_are_slow_leaves_others_their_turn(app: Flask, site: Site) -> None:
+    came, done = threading.Semaphore(0), threading.Event()
+
+    def slow(handler: Any) -> None:
+        came.release()
+        done.wait(20)
+        answer(404)(handler)
+
+    site.pages["/slow"] = slow
+    fetcher: Fetcher = app.extensions[EXTENSION].fetcher
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in range(AT_ONCE):
+            pool.submit(fetcher.fetch, "mallory", {site.url("/slow"): 9999})
+        assert all(came.acquire(timeout=20) for _ in range(SHARE))
+        try:
+            assert fetcher.fetch("alice", {site.url("/a.jpg"): 9999}) == {site.url("/a.jpg"): JPEG}
+            assert [request.path for request in site.requests].count("/slow") == SHARE
+        finally:
+            done.set()
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -161,19 +162,40 @@ LARGE = b'{"text": "hi"}' + b" " * 80_000
 
 @pytest.fixture
 def held(app: Flask) -> HeldBytes:
-    held = HeldBytes(100_000)
+    held = HeldBytes(200_000, share=100_000)
     app.extensions[EXTENSION] = dataclasses.replace(app.extensions[EXTENSION], held=held)
     return held
 
 
 def test_large_bodies_are_refused_while_others_fill_the_memory(send: Any, held: HeldBytes) -> None:
-    held.take(50_000)
+    held.take("one", 75_000)
+    held.take("another", 75_000)
     refused = send(LARGE)
     assert (refused.status_code, refused.json["code"]) == (503, "conversion_busy")
     assert int(refused.headers["Retry-After"]) > 0
     assert send(b'{"text": "hi"}').status_code == 200
-    held.give_back(50_000)
+    held.give_back("another", 75_000)
     assert send(LARGE).status_code == 200
+
+
+def test_bodies_without_a_known_key_leave_room_for_those_of_clients(
+    client: Any, send: Any, held: HeldBytes
+) -> None:
+    with_key = LARGE.replace(b"}", f', "key": "{ECHO_KEY}"}}'.encode())
+    assert client.post("/echo", data=with_key).status_code == 200
+    held.take("", 100_000)
+    assert client.post("/echo", data=with_key).status_code == 503
+    assert send(LARGE).status_code == 200
+
+
+def test_a_body_with_the_key_in_it_counts_for_its_client(app: Flask, client: Any, held: HeldBytes) -> None:
+    found = app.extensions[EXTENSION].auth.resolve(ECHO_KEY)
+    held.take(found.id, 100_000)
+    with_key = LARGE.replace(b"}", f', "key": "{ECHO_KEY}"}}'.encode())
+    assert client.post("/echo", data=with_key).status_code == 503
+    held.take("", 100_000)  # it counts there no more
+    held.give_back(found.id, 100_000)
+    held.take("another", 100_000)  # and nowhere else
 
 
 def test_a_body_counts_until_its_request_ends_however_that_is(
@@ -184,14 +206,16 @@ def test_a_body_counts_until_its_request_ends_however_that_is(
         assert send(LARGE[1:]).status_code == 400
         assert client.post("/echo", data=LARGE).status_code == 401
         assert client.post("/echo", data={"a": (io.BytesIO(b"x" * 80_000), "a.bin")}).status_code == 401
-    held.take(100_000)  # all of it is free again
+    held.take("one", 100_000)
+    held.take("another", 100_000)  # all of it is free again
 
 
 def test_a_body_counts_no_more_while_its_client_waits_for_the_result(
     send: Any, held: HeldBytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def hold(*args: Any, **kwargs: Any) -> Any:
-        yield held.take, 100_000
+        yield partial(held.take, "one"), 100_000
+        held.take("another", 100_000)
         raise ApiError("overloaded", "seen")
 
     monkeypatch.setattr("app.jobs.hold", hold)

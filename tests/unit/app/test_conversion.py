@@ -31,9 +31,9 @@ def green(code: str) -> str:
 
 
 def test_in_plain_threads_the_caller_works_itself() -> None:
-    assert Converter().run(threading.get_ident) == threading.get_ident()
+    assert Converter().run("", threading.get_ident) == threading.get_ident()
     with pytest.raises(ZeroDivisionError):
-        Converter().run(lambda: 1 / 0)
+        Converter().run("", lambda: 1 / 0)
 
 
 def test_greenlets_go_on_while_threads_work() -> None:
@@ -50,7 +50,7 @@ def turn():
         turns += 1
 gevent.spawn(turn)
 began = time.time()
-jobs = [gevent.spawn(converter.run, work, number, factor=10) for number in range(2)]
+jobs = [gevent.spawn(converter.run, "", work, number, factor=10) for number in range(2)]
 print([job.get() for job in jobs], turns > 10, time.time() - began < 0.55)
 """)
         == "[(True, 0), (True, 10)] True True\n"
@@ -61,7 +61,7 @@ def test_errors_come_back_and_nobody_prints_them() -> None:
     assert (
         green("""
 try:
-    converter.run(lambda: 1 / 0)
+    converter.run("", lambda: 1 / 0)
 except ZeroDivisionError as error:
     print(error)
 """)
@@ -80,11 +80,11 @@ def refuse(body):
 def call():
     body = Body()
     try:
-        converter.run(refuse, body)
+        converter.run("", refuse, body)
     except ValueError:
         return weakref.ref(body)
 watched = call()
-converter.run(int)  # gevent's thread lets go of its last task
+converter.run("", int)  # gevent's thread lets go of its last task
 print(watched())
 """)
         == "None\n"
@@ -97,13 +97,28 @@ def test_no_more_wait_than_may() -> None:
 def work():
     really_sleep(0.3)
     return 1
-def call():
+def call(client):
     try:
-        return converter.run(work)
+        return converter.run(client, work)
     except ConversionBusy:
         return "busy"
-jobs = [gevent.spawn(call) for _ in range(5)]
-print([job.get() for job in jobs], call())
+jobs = [gevent.spawn(call, client) for client in "aaabb"]
+print([job.get() for job in jobs], call("a"))
 """)
-        == "[1, 1, 1, 'busy', 'busy'] 1\n"
+        == "[1, 1, 'busy', 1, 'busy'] 1\n"
+    )
+
+
+def test_a_client_with_many_conversions_lets_others_go_first() -> None:
+    assert (
+        green("""
+converter, began = Converter(threads=1, waiting=20), []
+def work(client):
+    began.append(client)
+    really_sleep(0.01)
+jobs = [gevent.spawn(converter.run, client, work, client) for client in "aaaaaabbc"]
+gevent.joinall(jobs)
+print("".join(sorted(began[:3])), len(began), len(converter._calls))
+""")
+        == "abc 9 0\n"
     )

@@ -137,6 +137,11 @@ def test_a_key_that_opens_the_endpoint_no_more_has_no_jobs_there(
         ("/jobs/{}", "application/json;q=0", 406),
         ("/jobs/{}/events", "application/json", 406),
         ("/jobs", "image/png", 406),
+        (
+            "/jobs/{}",
+            "image/png" + "\t" * 991 + "a",
+            200,
+        ),  # too long to be read: that takes time with its square
     ],
 )
 def test_what_the_client_does_not_accept_is_not_sent(

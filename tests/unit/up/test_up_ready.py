@@ -34,6 +34,7 @@ def test_banner_holds_key_addresses_and_a_curl_line(
     assert "http://127.0.0.1:7777" in text
     assert "http://127.0.0.1:5555" in text
     assert "the-key" in text
+    assert "Demo key  in home/demo-key" in banner(settings, endpoints, home.parent, "")[-4]
     line = next(line for line in text.splitlines() if "curl" in line)
     assert shlex.split(line) == [
         "curl",
