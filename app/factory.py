@@ -139,7 +139,7 @@ def create_app(
         idempotency=IdempotencyKeys(store),
         keys=keys,
         auth=Authenticator(Clients(_keys_of_files(settings, found, secret), keys), secret),
-        rates=Rates(store),
+        rates=Rates(store.connection_pool),
         queues=Queues(store),
         converter=Converter(),
         held=_held_bytes(settings),

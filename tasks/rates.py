@@ -1,47 +1,33 @@
-"""How often a client calls, counted in the job store, for all API processes together.
-
-key                           type  what                                                lifetime
-requests:<client>:<endpoint>  list  when its requests came, oldest first, in µs         the window
-"""
+"""How often a client calls, counted in Redis by the library `limits`, for all API processes together."""
 
 from __future__ import annotations
 
-from tasks.store import JobStore
+import time
+
+import redis
+from limits import RateLimitItemPerSecond
+from limits.errors import StorageError
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from tasks.errors import StoreUnavailable
 
 WINDOW = 60  # s
 
-_HIT = """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local begin = now - ARGV[2] * 1000000
-for _ = 1, 2 do
-  local oldest = redis.call('LINDEX', KEYS[1], 0)
-  if oldest and tonumber(oldest) <= begin then redis.call('LPOP', KEYS[1]) end
-end
-local last = redis.call('LINDEX', KEYS[1], -ARGV[1])
-if last and tonumber(last) > begin then return last - begin end
-redis.call('RPUSH', KEYS[1], string.format('%.0f', now))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return 0
-"""
-"""requests; limit, window in s -> 0 if the request is allowed, else µs until the next one is.
-
-Of the old ones two go with each request: so the list is hardly longer than what came in the window, and no
-request has to wait until thousands have gone.
-"""
-
 
 class Rates:
-    """Counts requests by client and endpoint: exactly those of the last `window` seconds.
+    """Counts requests by client and endpoint: exactly those of the last `window` seconds."""
 
-    Args:
-        store: where they are counted, by its clock.
-        window: seconds that a limit is about.
-    """
+    def __init__(self, pool: redis.ConnectionPool, window: int = WINDOW) -> None:
+        """Count in the Redis of `pool`. Opens no connection.
 
-    def __init__(self, store: JobStore, window: int = WINDOW) -> None:
+        Args:
+            pool: connections to Redis.
+            window: seconds that a limit is about.
+        """
         self.window = window
-        self._store = store
+        storage = RedisStorage("redis://", connection_pool=pool, key_prefix="rate", wrap_exceptions=True)
+        self._limiter = MovingWindowRateLimiter(storage)
 
     def hit(self, client: str, endpoint: str, limit: int) -> float | None:
         """Count a request, in one round trip; one that is refused does not count.
@@ -49,7 +35,7 @@ class Rates:
         Args:
             client: id of the client.
             endpoint: name of the endpoint.
-            limit: requests that are allowed in the window, at least 1.
+            limit: requests that are allowed in the window.
 
         Returns:
             None: allowed. Else the seconds after which the next one is.
@@ -57,6 +43,10 @@ class Rates:
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        key = f"requests:{client}:{endpoint}"
-        (wait,) = self._store.run([(_HIT, [key], [limit, self.window])])
-        return wait / 1_000_000 if wait else None
+        item = RateLimitItemPerSecond(limit, self.window, namespace="")
+        try:
+            if self._limiter.hit(item, client, endpoint):
+                return None
+            return max(0.0, self._limiter.get_window_stats(item, client, endpoint).reset_time - time.time())
+        except StorageError as error:
+            raise StoreUnavailable(f"the job store does not answer: {error.storage_error}") from error

@@ -66,6 +66,12 @@ class Link:
         )
         return cls(redis.Redis(connection_pool=pool))
 
+    @property
+    def connection_pool(self) -> redis.ConnectionPool:
+        """The connections to Redis, for what else is kept there."""
+        pool: redis.ConnectionPool = self._redis.connection_pool
+        return pool
+
     def close(self) -> None:
         """Close its connections; the next call opens another one."""
         self._redis.connection_pool.disconnect()

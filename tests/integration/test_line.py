@@ -23,7 +23,7 @@ def link(redis_server: RedisServer) -> Iterator[Link]:
 
 @pytest.fixture
 def line(link: Link) -> Line:
-    return Line(link._redis.connection_pool)
+    return Line(link.connection_pool)
 
 
 def test_each_command_has_its_answer_also_where_that_is_an_error(line: Line) -> None:

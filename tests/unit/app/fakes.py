@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import redis
+
 from tasks.jobs import Job, JobState, JobStatus, Result, WorkerInfo
 from tasks.room import DayLimits
 
@@ -67,6 +69,7 @@ class FakeStore:
         self.canceled: list[str] = []
         self.used = DayLimits()
         self.down: Exception | None = None
+        self.connection_pool = redis.ConnectionPool(port=1)  # nothing listens there
 
     def _answer(self, value: Any) -> Any:
         if self.down is not None:
