@@ -296,6 +296,45 @@ def test_a_request_that_ends_while_the_broker_is_asked_is_neither_recorded_nor_s
     assert (store.waiting, broker.sent) == ([], [])
 
 
+def test_a_request_that_has_ended_is_not_sent_because_the_store_is_away(
+    publish: Callable[[str], Future[None]],
+    publisher: Publisher,
+    store: FakeStore,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, given_up = threading.Event(), threading.Event()
+    wait = Posting.wait
+
+    def declare(link: FakeLink, queue: str) -> None:
+        asked.set()
+        assert given_up.wait(5)
+
+    def wait_or_end(posting: Posting, timeout: float) -> None:
+        if posting.job.id != "ended":
+            return wait(posting, timeout)
+        assert asked.wait(5)
+        raise TimeoutError
+
+    monkeypatch.setattr(Posting, "wait", wait_or_end)
+    store.open.clear()
+    first = publish("first")
+    wait_until(lambda: store.batches, 5, "the first to be recorded")
+    ended, waits = publish("ended"), publish("waits")
+    wait_until(lambda: publisher._sender._inbox.qsize() == 2, 5, "the others to come")
+    monkeypatch.setattr(FakeLink, "declare", declare)
+    store.down = StoreUnavailable("away")
+    store.open.set()
+    with pytest.raises(BrokerUnavailable):
+        ended.result(5)
+    given_up.set()
+    for refused in (first, waits):
+        with pytest.raises(StoreUnavailable):
+            refused.result(5)
+    publisher.close()
+    assert broker.sent == []
+
+
 def test_jobs_are_withdrawn_when_the_store_is_back(
     publisher: Publisher, store: FakeStore, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
