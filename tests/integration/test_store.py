@@ -281,6 +281,13 @@ def test_job_that_was_given_back_is_canceled_at_once_and_blames_nobody(store):
     assert store.claim(["b"], "w2#1")[0] == Claim(JobState.PROCESSING)
 
 
+def test_job_is_given_back_by_its_holder_only(store):
+    store.add(job(), 10)
+    store.start([job()], "w#1", 5.0)
+    store.release(["a"], "other#1")
+    assert 0 < store.claim(["a"], "other#1")[0].wait <= 10
+
+
 def test_canceled_job_is_remembered_as_long_as_its_message_may_come(store, redis_server):
     store.add(job(deadline=time.time() + 3600, result_lifetime=1.0), 10)
     store.cancel("a")
@@ -438,6 +445,16 @@ class TestReplies:
             store.finish([(one, done(one), {})])
             assert waiter.wait(8).outputs == {"text": "x"}
         listener.close()
+
+    def test_who_has_waited_is_forgotten(self, store, listener):
+        one = job(reply_to=listener.channel)
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            store.finish([(one, done(one), {})])
+            assert waiter.wait(8)
+        with contextlib.suppress(ZeroDivisionError), listener.expect("b"):
+            raise ZeroDivisionError
+        assert listener._waiters == {}
 
     def test_what_nobody_waits_for_disturbs_nobody(self, store, listener):
         one = job(reply_to=listener.channel)

@@ -27,7 +27,7 @@ from tasks.store.running import Ending
 from tasks.usage.ledger import Filter, Ledger
 from tasks.usage.queue import UsageQueue
 from tasks.usage.record import DAY, UsageRecord
-from tasks.usage.writer import UsageWriter
+from tasks.usage.writer import FORGET, UsageWriter
 from tests.services import PostgreSQL, RedisServer, wait_until
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00 UTC
@@ -259,7 +259,25 @@ def test_old_records_are_forgotten(ledger: Ledger, store: JobStore, monkeypatch:
     assert [r.job for r in ledger.jobs(Filter())] == ["young", "new"]
 
 
+def test_old_records_are_looked_for_now_and_then(
+    ledger: Ledger, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(ledger, "forget", lambda before: looks.append(before))
+    now = [NOW]
+    writer = UsageWriter(UsageQueue(store), ledger, days=2, clock=lambda: now[0])
+    for seconds in (0, 0, FORGET, 0):
+        now[0] += seconds
+        writer.look()
+    assert len(looks) == 2
+
+
 # -- out of the database
+
+
+def test_a_time_span_holds_its_beginning_and_not_its_end(ledger: Ledger) -> None:
+    ledger.add([record(f"at{n}", finished=NOW + n) for n in range(3)])
+    assert [r.job for r in ledger.jobs(Filter(since=NOW + 1, until=NOW + 2))] == ["at1"]
 
 
 def rows(ran: Ran) -> list[dict[str, str]]:
@@ -367,9 +385,11 @@ def test_seconds_count_when_a_job_ends(store: JobStore, redis_server: RedisServe
     jobs = [job() for _ in range(3)]
     for one in jobs:
         store.add(one, 100, per_day=limits)
-    for one in jobs:
-        end(store, one, model_seconds=0.9)
-    assert store.used_today("client", "echo") == DayLimits(21, 2)
+    for one in jobs[:2]:
+        end(store, one, model_seconds=0.75)
+    store.add(job(), 100, per_day=limits)
+    end(store, jobs[2], model_seconds=0.5)
+    assert store.used_today("client", "echo") == DayLimits(28, 2)  # exactly reached
     with pytest.raises(DayLimitReached, match="2 seconds"):
         store.add(job(), 100, per_day=limits)
     store.add(job(), 100, per_day=DayLimits(seconds=3))
