@@ -161,6 +161,29 @@ def test_waiting_goes_on_until_the_job_ends(post: Any, workers: Any) -> None:
     assert post(text="hi").status_code == 200
 
 
+@pytest.mark.parametrize("prefer", ["wait=0", ""])
+def test_a_job_that_was_accepted_is_named_though_the_store_went_away(
+    client: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch, prefer: str
+) -> None:
+    workers.result = dataclasses.replace(workers.result, blobs=[(["text"], "large")])
+    submit = workers.submit
+
+    def submit_at_last(*args: Any, **given: Any) -> Any:
+        job = submit(*args, **given)
+        store.down = StoreUnavailable("away")
+        return job
+
+    monkeypatch.setattr("app.jobs.submit", submit_at_last)
+    monkeypatch.setattr(store, "text_sizes", lambda names: store.ping(), raising=False)
+    answer = client.post("/echo", json={"key": ECHO_KEY, "text": "hi"}, headers={"Prefer": prefer})
+    (job,) = workers.submitted
+    assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+    assert answer.json["job_id"] == job.id and job.id in answer.json["error"][0]
+    workers.refusal = store.down
+    refused = client.post("/echo", json={"key": ECHO_KEY, "text": "hi"})
+    assert refused.status_code == 503 and "job_id" not in refused.json
+
+
 def test_nobody_waits_for_a_job_that_is_forgotten(
     post: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
