@@ -35,7 +35,6 @@ PUBLIC = frozenset(
 )
 KEY_PARAMETERS = ("key", "client_session_auth_key")
 LOGGED_CLIENT = "stoker.client"  # in the environ of a request: whose it is, for the access log
-LOGGED_JOB = "stoker.job"  # the same: the job that it stands for, if it is to submit one
 
 blueprint = Blueprint("auth", __name__)
 

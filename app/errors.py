@@ -15,7 +15,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable
 
 from app.conversion import ConversionBusy
-from app.services import called_endpoint
+from app.services import ACCEPTED_JOB, called_endpoint
 from schemas import InputError
 from tasks.errors import BrokerUnavailable, DatabaseUnavailable, StokerError, StoreUnavailable
 
@@ -141,8 +141,11 @@ def _lists(errors: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 def _unavailable(error: StokerError) -> Response:
     logger.error("request %s: %s", g.request_id, error)
     part, code = next(names for outage, names in _PARTS.items() if isinstance(error, outage))
-    sentence = f"The {part} cannot be reached at the moment; try again"
-    return answer(ApiError(code, sentence, retry_after=random.randint(*RETRY_AFTER)))
+    body, advice = {}, "try again"
+    if job_id := request.environ.get(ACCEPTED_JOB):  # it goes on: its client shall not send it anew
+        body, advice = {"job_id": job_id}, f"job {job_id} was accepted: ask for it later"
+    sentence = f"The {part} cannot be reached at the moment; {advice}"
+    return answer(ApiError(code, sentence, retry_after=random.randint(*RETRY_AFTER), **body))
 
 
 def _of_flask(error: HTTPException) -> Response:

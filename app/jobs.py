@@ -11,7 +11,7 @@ from flask import Blueprint, g, request, session
 from flask.typing import ResponseReturnValue
 
 from app.answers import job_body, progress_body, result_body
-from app.auth import KEY_PARAMETERS, LOGGED_JOB
+from app.auth import KEY_PARAMETERS
 from app.errors import ApiError
 from app.files import with_files
 from app.limits import (
@@ -26,7 +26,7 @@ from app.limits import (
 from app.once import is_repeatable, standing_for
 from app.owned import own_job, unknown_job
 from app.params import Params, request_params
-from app.services import caller, services
+from app.services import ACCEPTED_JOB, caller, services
 from app.turns import Steps, in_turns
 from app.waiting import Patience, hold, hold_again, read_patience
 from app.webhooks import WEBHOOK, wanted_webhook, webhook_problems
@@ -216,7 +216,7 @@ def _submit_once(
         if meant == job_id:
             refuse_hopeless(g.client, endpoint)
             _submit(endpoint, inputs, job_id, client_session, reply_to)
-    request.environ[LOGGED_JOB] = meant
+    request.environ[ACCEPTED_JOB] = meant
     return meant
 
 

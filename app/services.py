@@ -29,6 +29,7 @@ from tasks.usage.writer import UsageWriter
 from tasks.webhooks.outbox import Outbox
 
 EXTENSION = "stoker"
+ACCEPTED_JOB = "stoker.job"  # in the environ of a request: the job that it stands for, once that is accepted
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +24,7 @@ from app.owned import own_job
 from app.services import services
 from app.waiting import client_is_gone
 from schemas import Endpoint
-from tasks.errors import DatabaseUnavailable
+from tasks.errors import DatabaseUnavailable, StoreUnavailable
 from tasks.jobs import JobState, JobStatus
 
 KEEP_ALIVE = 15.0  # s between two signs of life
@@ -93,7 +94,8 @@ def _answer(endpoint: Endpoint, status: JobStatus, frame: Frame) -> Response:
 
 def _frames(endpoint: Endpoint, status: JobStatus, frame: Frame, seen: bool) -> Iterator[str]:
     is_ending: Callable[[], bool] = current_app.config.get(IS_ENDING, lambda: False)
-    with services().events.follow(status) as follower:
+    away = suppress(DatabaseUnavailable, StoreUnavailable)  # who comes back is told so
+    with services().events.follow(status) as follower, away:
         yield f"retry: {COME_BACK}\n\n"
         newest = None if seen else status
         looked, spoke = time.monotonic(), NEVER
@@ -116,8 +118,6 @@ def _frames(endpoint: Endpoint, status: JobStatus, frame: Frame, seen: bool) -> 
                 except ApiError as error:
                     yield _event(error_body(error), REFUSED if frame is named_event else None)
                     return
-                except DatabaseUnavailable:
-                    return  # who comes back is told so
             newest = follower.wait(min(LOOK_AGAIN, KEEP_ALIVE))
             if follower.gone or is_ending():
                 return  # whoever is still there comes back, here or to another process

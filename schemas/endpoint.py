@@ -32,8 +32,6 @@ class Endpoint:
         max_queued_bytes: bytes of large jobs that may wait or run; 0: any number; None: the server's.
         max_time_in_queue: seconds that a job may wait before it lapses.
         result_lifetime: seconds that a result can be read.
-        job_inactivity_timeout: seconds without a sign of life after which a running job of a worker
-            on AIME's protocol lapses.
         cancel_on_disconnect: whether a job ends as canceled if its client hangs up while it waits for the
             result; a request may say otherwise.
         allow_urls: whether images, sounds and videos may be given as URLs, which the API then fetches.
@@ -74,7 +72,6 @@ class Endpoint:
     max_queued_bytes: int | None
     max_time_in_queue: float
     result_lifetime: float
-    job_inactivity_timeout: float
     cancel_on_disconnect: bool
     allow_urls: bool
     queue: str

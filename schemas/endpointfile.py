@@ -83,12 +83,12 @@ def _read_endpoint_table(table: Table) -> dict[str, Any]:
         "max_queued_bytes": table.integer("max_queued_bytes", at_least=0),
         "max_time_in_queue": table.number("max_time_in_queue", default=3600, above=0),
         "result_lifetime": table.number("result_lifetime", default=900, above=0),
-        "job_inactivity_timeout": table.number("job_inactivity_timeout", default=360, above=0),
         "cancel_on_disconnect": table.flag("cancel_on_disconnect"),
         "allow_urls": table.flag("allow_urls"),
         "provide_worker_meta_data": table.flag("provide_worker_meta_data"),
     }
     table.ignore("example")  # read with the inputs, by whose rules it is checked
+    table.ignore("job_inactivity_timeout")  # AIME's
     table.finish()
     return settings
 
@@ -158,6 +158,8 @@ def _read_group_by(table: Table, inputs: object) -> tuple[str, ...]:
 def _read_clients_table(table: Table) -> tuple[bool, dict[str, Any]]:
     keys = table.table("authorization_keys")
     for name, key in keys.values.items():
+        if not name.isprintable():  # it stands in logs and tables, and a database may not take it
+            keys.report(name, "is no name of a client: it must have printable characters only")
         # The text never repeats the value: it is a secret.
         if not isinstance(key, str):
             keys.report(name, f"must be a string (an API key), not {type_name(key)}")

@@ -68,7 +68,7 @@ def _read_parameter(name: str, table: Table, limits: MediaLimits) -> ParameterPa
         return None
     kind = TYPES.get(type_word)
     if kind is None:
-        table.report("type", _no_such_type(type_word))
+        table.report("type", no_such_type(type_word))
         return None
     rules = kind.rules(table, limits)
     required, auto_convert = table.flag("required"), table.flag("auto_convert")
@@ -90,7 +90,8 @@ def _read_parameter(name: str, table: Table, limits: MediaLimits) -> ParameterPa
     return ParameterPair(kind(name, **rules, **common), kind(name, **rules, **common, from_query=True))
 
 
-def _no_such_type(word: str) -> str:
+def no_such_type(word: str) -> str:
+    """Give the reason why a type of an input or an output is refused."""
     near = difflib.get_close_matches(word.lower(), TYPES, n=1)
     return f'unknown type "{word}": ' + (
         f'did you mean "{near[0]}"?' if near else f"known types are {', '.join(TYPES)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 from marshmallow import Schema, fields
 
 from schemas.errors import OutputError
-from schemas.inputs import PARAMETER_FORM, PARAMETER_KEYS, PARAMETER_NAME
+from schemas.inputs import PARAMETER_FORM, PARAMETER_KEYS, PARAMETER_NAME, no_such_type
 from schemas.media.errors import MediaError
 from schemas.media.forms import FORMS, Form
 from schemas.tables import Table
@@ -192,12 +191,7 @@ def _read_output(name: str, table: Table) -> Output:
     word = table.text("type") or "string"
     kind = OUTPUT_TYPES.get(word)
     if kind is None:
-        near = difflib.get_close_matches(word.lower(), OUTPUT_TYPES, n=1)
-        table.report(
-            "type",
-            f'unknown type "{word}": '
-            + (f'did you mean "{near[0]}"?' if near else f"known types are {', '.join(OUTPUT_TYPES)}"),
-        )
+        table.report("type", no_such_type(word))
         kind = Output
     own = kind.read(table)
     words = {"type": word, "title": table.text("title"), "description": table.text("description")}

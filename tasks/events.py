@@ -27,6 +27,7 @@ POLL = 1.0  # s; longest wait for one message
 LOOK_WAITING = 1.0  # s; so often a waiting job is looked up: its place in the queue changes without a message
 LOOK_RUNNING = 5.0  # s; the same for a running one: a message may have been missed
 SHARE = 0.05  # of the time; what looking jobs up again may take
+UNANSWERED = 5  # PINGs, which redis-py sends when nothing came for some seconds, one for each look
 RECONNECT = 0.5  # s between attempts
 CHUNK = 500  # jobs looked up in one round trip
 
@@ -163,6 +164,8 @@ class EventListener:
             due = time.monotonic()
             while not self._closed.is_set():
                 self._look_up(_changed(pubsub))
+                if pubsub.health_check_response_counter > UNANSWERED:
+                    raise ConnectionError("the channels are silent")
                 self._adjust(pubsub)
                 if (now := time.monotonic()) >= due:
                     self._look_up([i for i, topic in list(self._topics.items()) if topic.is_due(now)])

@@ -25,10 +25,11 @@ return ''
 """name; text, lifetime, text that may be replaced (default: none) -> the text that stays, else empty."""
 
 _LET_GO = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+local held = redis.call('GET', KEYS[1])
+if held == ARGV[1] or held == ARGV[2] then redis.call('DEL', KEYS[1]) end
 return 1
 """
-"""name; text -> 1. It is forgotten if it still has this text."""
+"""name; two texts -> 1. It is forgotten if it still has one of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class IdempotencyKeys:
             found = Claim.from_text(wanted.key, held) if held else wanted
             if found.fingerprint != fingerprint:
                 raise IdempotencyKeyReused
-            if found is wanted or not found.pending:
+            if found == wanted or not found.pending:  # it is there, too, where an answer was lost
                 return found
             sleep(POLL)
         status = self._store.get(found.job_id)
@@ -113,5 +114,9 @@ class IdempotencyKeys:
         return kept
 
     def release(self, claim: Claim) -> None:
-        """Give a claim back: its job was not accepted, the key may be used again."""
-        self._store.run([(_LET_GO, [claim.key], [claim.to_text()])])
+        """Give a claim back: its job was not accepted, the key may be used again.
+
+        A twin that had waited long enough may have taken it for accepted.
+        """
+        texts = [replace(claim, pending=pending).to_text() for pending in (True, False)]
+        self._store.run([(_LET_GO, [claim.key], texts)])

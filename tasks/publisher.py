@@ -105,10 +105,11 @@ class Publisher:
         if sender is not None and self._pid == os.getpid():
             return sender
         with self._lock:
-            if self._sender is None or self._pid != os.getpid():
-                self._pid = os.getpid()
+            if self._pid != os.getpid():
+                self._pid, self._sender = os.getpid(), None
                 self._held = 0
                 self._envelopes = {}  # which name the process
+            if self._sender is None:
                 self._sender = Sender(self._celery, self._store)
                 atexit.register(self.close)
             return self._sender

@@ -120,18 +120,25 @@ class ReplyListener:
             self._listening.set()
             self._resync(min_age=0)
             due = time.monotonic() + self._resync_interval
+            silent = False  # since the last PING
             connection: Any = pubsub.connection
             while not self._closed.is_set():
-                message = _next_message(connection, min(POLL, self._resync_interval))
-                if message is not None:
-                    self._tell(message)
+                answer = _next_answer(connection, min(POLL, self._resync_interval))
+                if answer is not None:
+                    silent = False
+                    self._tell(answer)
                 if time.monotonic() >= due:
-                    connection.send_command("PING", check_health=False)  # a firewall may forget it else
+                    if silent:  # forgotten by a firewall, or by a server that is gone without a word
+                        raise redis.ConnectionError("the channel is silent")
+                    connection.send_command("PING", check_health=False)
+                    silent = True
                     self._resync(min_age=self._resync_interval)
                     due = time.monotonic() + self._resync_interval
 
-    def _tell(self, message: str) -> None:
-        job_id, _, text = message.partition(" ")
+    def _tell(self, answer: Any) -> None:
+        if not isinstance(answer, list) or answer[0] != "message":
+            return
+        job_id, _, text = answer[2].partition(" ")
         if job_id in self._waiters:
             self._resolve(job_id, Result.from_wire(json.loads(text)))
 
@@ -150,13 +157,12 @@ class ReplyListener:
             waiter.resolve(result)
 
 
-def _next_message(connection: Any, timeout: float) -> str | None:
-    """Give what was published next; None if that is nothing for `timeout` seconds, or something else came.
+def _next_answer(connection: Any, timeout: float) -> Any:
+    """Give what the server says next; None if that is nothing for `timeout` seconds.
 
     Not `PubSub.get_message`: for each message it asks the system whether there is one.
     """
     try:
-        answer = connection.read_response(disconnect_on_error=False, push_request=True, timeout=timeout)
+        return connection.read_response(disconnect_on_error=False, push_request=True, timeout=timeout)
     except redis.TimeoutError:
         return None
-    return answer[2] if isinstance(answer, list) and answer[0] == "message" else None

@@ -115,7 +115,7 @@ class Sender:
             try:
                 link.declare(name)
             except BrokerUnavailable as error:
-                _refuse([p for p in postings if name in _queues(p) and not lost & _queues(p)], error)
+                _refuse([posting for posting in postings if name in _queues(posting)], error)
                 lost.add(name)
         return [posting for posting in postings if not lost & _queues(posting)] if lost else list(postings)
 
@@ -132,7 +132,7 @@ class Sender:
             self._withdraw()
         except StoreUnavailable as error:
             _refuse(new, error)
-            return [posting for posting in postings if posting not in new]
+            return [p for p in postings if p not in new and not p.abandoned]
         for posting, verdict in zip(new, verdicts, strict=True):
             if isinstance(verdict, Priority):
                 posting.wait_as(verdict)

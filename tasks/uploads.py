@@ -19,6 +19,7 @@ from tasks.store import JobStore
 from tasks.store.texts import PIECE
 
 _RESERVE = """
+for n = 7, #ARGV, 2 do redis.call('HDEL', KEYS[1], ARGV[n]) end
 local count, bytes, soonest = 0, 0, nil
 local there = redis.call('HGETALL', KEYS[1])
 for n = 1, #there, 2 do
@@ -37,7 +38,9 @@ redis.call('EXPIRE', KEYS[1], ARGV[4])
 return {'', ''}
 """
 """owner's uploads; now, most files, most bytes, lifetime, files and bytes that come, id and text of each...
--> the limit that would be broken, else empty; when the next upload expires, if there is any."""
+-> the limit that would be broken, else empty; when the next upload expires, if there is any.
+
+Uploads with these ids are there if the connection broke before the answer came: they come once."""
 
 
 @dataclass(frozen=True, slots=True)

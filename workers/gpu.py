@@ -87,9 +87,7 @@ class Gpus:
             self._nvml.nvmlInit()
             uuids = visible(self._visible, self._all_uuids())
             return {uuid: self._nvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids}
-        except (
-            Exception
-        ) as error:  # a missing library, a missing driver, or one that does not fit the library
+        except Exception as error:  # a missing library, a missing driver, or two that do not fit
             logger.debug("no GPU memory in the metrics: %r", error)
             return {}
 

@@ -45,7 +45,7 @@ MEANINGS = {
     "conversion_busy": "Too many files are being received, fetched or converted at the moment.",
     "database_unavailable": "Nobody can tell at the moment whether the key is valid.",
     "overloaded": "The job would wait longer than it may.",
-    "store_unavailable": "The job store is away; nothing was accepted.",
+    "store_unavailable": "The job store is away; nothing was accepted, but for a job that `job_id` names.",
     "not_ready": "Something that jobs need is missing; `error` names it.",
     "still_running": "The job goes on; the client, which insisted on the result, may ask for it later.",
 }
@@ -61,6 +61,7 @@ _MORE: dict[int, dict[str, Schema]] = {
     429: {"limit": said(_TEXT, "The limit that was met.")},
     500: {"job_id": _TEXT, "job_state": _TEXT, "request_id": _TEXT},
     503: {
+        "job_id": _TEXT,
         "ready": {"type": "boolean"},
         "store": {"type": "boolean"},
         "broker": {"type": "boolean"},

@@ -23,9 +23,7 @@ logger = logging.getLogger(__name__)
 
 REFRESH = 2.0  # s; so long a revoked key may still be accepted
 TRUSTED = 300.0  # s
-RELOAD = (
-    60.0  # s; so often all keys are read, whatever the number of changes says: a backup may have come back
-)
+RELOAD = 60.0  # s; so often all keys are read, whatever their number of changes: a backup may have come back
 FLUSH = 5.0  # s; so often it is written when keys were used
 WAIT = 2.0  # s; longest wait of a request
 PAUSE = 0.05  # s between two looks, however many unknown keys are tried

@@ -17,6 +17,15 @@ from tasks.errors import StoreUnavailable
 from tasks.store.line import Line
 
 SILENCE = 2  # s; a server that says nothing for longer counts as down
+_AWAY = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.OutOfMemoryError,
+    redis.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+)
+_NO_WRITES = ("MISCONF", "OOM", "BUSY Redis", "NOREPLICAS")
+"""What Redis says while its disk or memory is full, a script does not end, or replicas are missing."""
 
 Call = tuple[str, list[str], list[Any]]
 """A script of `tasks/scripts/`, its keys and its arguments."""
@@ -27,10 +36,10 @@ def translated() -> Iterator[None]:
     """Turn into `StoreUnavailable` what is wrong with the server, not with what we ask of it."""
     try:
         yield
-    except (redis.ConnectionError, redis.TimeoutError, redis.OutOfMemoryError, redis.ReadOnlyError) as error:
+    except _AWAY as error:
         raise StoreUnavailable(f"the job store does not answer: {error}") from error
     except redis.ResponseError as error:
-        if "MISCONF" not in str(error) and "OOM" not in str(error):  # its disk or its memory is full
+        if not any(words in str(error) for words in _NO_WRITES):
             raise
         raise StoreUnavailable(f"the job store takes no writes: {error}") from error
 

@@ -9,6 +9,7 @@ usage:dropped   string  lines that found the list full     until it is asked for
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 from tasks.records import USAGE
 from tasks.store import JobStore
@@ -27,14 +28,16 @@ return redis.call('LRANGE', KEYS[1], 0, ARGV[3] - 1)
 """
 
 _DONE = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[2]) ~= ARGV[1] or redis.call('LINDEX', KEYS[1], 0) ~= ARGV[3] then return 0 end
 redis.call('LTRIM', KEYS[1], ARGV[2], -1)
 local dropped = redis.call('GET', KEYS[3])
 redis.call('DEL', KEYS[3])
 return tonumber(dropped or 0)
 """
-"""usage, its lease, number of dropped ones; who asks, how many of the oldest are done -> how many were
-dropped since this was asked before."""
+"""usage, its lease, number of dropped ones; who asks, how many of the oldest are done, the first of them ->
+how many were dropped since this was asked before.
+
+The first one tells whether it ran already: it runs again if the connection broke before its answer came."""
 
 
 class UsageQueue:
@@ -50,12 +53,12 @@ class UsageQueue:
         (lines,) = self._store.run([(_TAKE, keys, [self._name, LEASE, most])])
         return lines or []
 
-    def done(self, count: int) -> int:
-        """Take the oldest `count` lines out, unless another process reads by now.
+    def done(self, lines: Sequence[str]) -> int:
+        """Take lines out that `take` gave, unless another process reads by now.
 
         Returns:
             How many lines were dropped since this was asked before.
         """
         keys = [USAGE, _LEASE, _DROPPED]
-        (dropped,) = self._store.run([(_DONE, keys, [self._name, count])])
+        (dropped,) = self._store.run([(_DONE, keys, [self._name, len(lines), lines[0]])])
         return int(dropped)

@@ -94,7 +94,7 @@ class UsageWriter:
         if not lines:
             return False
         self._ledger.add([record for line in lines if (record := _read(line))])
-        if dropped := self._queue.done(len(lines)):
+        if dropped := self._queue.done(lines):
             logger.error("the usage of %d jobs was dropped: too many waited for the database", dropped)
         return len(lines) == CHUNK
 

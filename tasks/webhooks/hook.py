@@ -13,6 +13,7 @@ from tasks.records import dumps
 STARTED, COMPLETED = "started", "completed"
 EVENTS = (STARTED, COMPLETED)
 LONGEST = LONGEST_URL + 1000  # characters of an object as JSON: more would take time and memory to read
+UNKNOWN_LISTED = 5
 _FORM = 'a URL, or an object as {"url": "https://...", "events": ["completed"]}'
 
 
@@ -56,9 +57,8 @@ def read_webhook(value: Any, rules: Rules) -> Webhook:
         value = {"url": value}
     if not isinstance(value, dict) or not isinstance(value.get("url"), str):
         raise WebhookProblems([f"must be {_FORM}"])
-    problems = [f"has an unknown key {str(key)[:60]!r}" for key in sorted(value.keys() - {"url", "events"})][
-        :5
-    ]
+    unknown = sorted(value.keys() - {"url", "events"})[:UNKNOWN_LISTED]
+    problems = [f"has an unknown key {str(key)[:60]!r}" for key in unknown]
     events = value.get("events")
     events = [COMPLETED] if events is None else events
     if not isinstance(events, list) or not events or not all(event in EVENTS for event in events):

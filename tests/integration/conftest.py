@@ -19,6 +19,7 @@ from schemas import load_endpoints
 from tasks.celery import task_queue
 from tasks.jobs import Job, JobState, Result
 from tasks.settings import Settings
+from tasks.store.line import Line
 from tests.services import RedisServer
 
 ALICE, BOB = "key-of-alice", "key-of-bob"
@@ -85,9 +86,8 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_app(home: Path, redis_server: RedisServer) -> Iterator[Callable[..., Flask]]:
     made: list[Flask] = []
-    one_by_one = (
-        threading.Lock()
-    )  # Python 3.11.7 bears no two calls of ast.parse at once, and werkzeug needs it
+    # Python 3.11.7 bears no two calls of ast.parse at once, and werkzeug needs it.
+    one_by_one = threading.Lock()
 
     def make(**changes: str) -> Flask:
         environment = {
@@ -133,6 +133,18 @@ def background(post: Call) -> Iterator[Callable[..., Future[Any]]]:
     """Make a call that is held, in a thread."""
     with ThreadPoolExecutor(40) as pool:
         yield lambda *args, **kwargs: pool.submit(post, *args, **kwargs)
+
+
+@pytest.fixture
+def answers_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break each connection when Redis has run a script and before it answers: the script runs again."""
+    ask = Line.ask
+
+    def ask_twice(line: Line, commands: Any) -> list[Any]:
+        ask(line, commands)
+        return ask(line, commands)
+
+    monkeypatch.setattr(Line, "ask", ask_twice)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -149,6 +149,26 @@ def test_nobody_listens_to_jobs_that_are_followed_no_more(store, listener, redis
     wait_until(lambda: not channels(redis_server), 5, "the end of the other")
 
 
+def test_channels_on_which_nothing_comes_are_given_up(store, listener, redis_server, monkeypatch):
+    def hear_nothing(pubsub):  # as where a firewall drops what the server sends
+        pubsub.health_check_response_counter += 1
+        time.sleep(0.01)
+        return []
+
+    added(store)
+    with listener.follow(store.get("a")), redis_server.client() as client:
+        wait_until(lambda: channels(redis_server) == {b"job:a"}, 5, "it to listen")
+        (before,) = client.client_list(_type="pubsub")
+        monkeypatch.setattr("tasks.events._changed", hear_nothing)
+
+        def is_another():
+            found = client.client_list(_type="pubsub")
+            return found and before["id"] not in {connection["id"] for connection in found}
+
+        wait_until(is_another, 10, "another connection")
+        monkeypatch.undo()
+
+
 def test_a_thousand_jobs_are_followed_at_once(store, listener):
     jobs = [added(store, str(number)) for number in range(1000)]
     contexts = [listener.follow(status) for status in store.get_many([job.id for job in jobs])]

@@ -74,6 +74,25 @@ def test_of_twins_one_gets_the_job_and_the_other_waits_for_it(keys):
         assert twin.result(5).job_id == "job1"
 
 
+def test_a_claim_counts_though_the_answer_to_it_was_lost(keys, answers_are_lost):
+    claim = keys.claim("me", "k", "body", "job1", lambda seconds: pytest.fail("it waits for itself"))
+    assert claim.job_id == "job1" and claim.pending
+    keys.accepted(claim)
+    assert keys.claim("me", "k", "body", "job2").job_id == "job1"
+
+
+def test_a_key_is_free_again_though_a_twin_took_its_job_for_accepted(keys, store):
+    first = keys.claim("me", "k", "body", "job1")
+    now = time.time()
+    job = Job("job1", "echo", "echo_cpu", {}, "me", now, now + 60, 30.0)
+    store.add(job, 10)
+    twin = keys.claim("me", "k", "body", "job2", lambda seconds: None)
+    assert twin.job_id == "job1" and not twin.pending
+    store.withdraw(job)  # the broker has not taken it after all
+    keys.release(first)
+    assert keys.claim("me", "k", "body", "job3").job_id == "job3"
+
+
 def test_a_twin_takes_over_if_the_first_was_refused(keys):
     first = keys.claim("me", "k", "body", "job1")
 

@@ -16,6 +16,7 @@ from app.services import EXTENSION
 from app.stream import IS_ENDING
 from tasks.accounts import Grant, KeyStore
 from tasks.database import Database
+from tasks.errors import StoreUnavailable
 from tasks.jobs import JobState, Progress, WorkerInfo
 from tests.integration.conftest import ALICE, BOB, Call, PlayedWorker
 from tests.services import RedisServer, free_port, wait_until
@@ -375,6 +376,19 @@ def test_the_answer_of_a_job_that_is_forgotten_cannot_be_repeated(once: Call, wo
     worker.end(worker.start("brief_cpu"), outputs={"text": "hi"})
     wait_until(lambda: once(path="/brief").status_code == 404, 5, "the end of the result")
     assert worker.store.queue_length("brief_cpu") == 0
+
+
+def test_a_stream_ends_in_order_where_the_store_goes_away_under_it(
+    client: FlaskClient, submit: Call, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go_away(*_: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    events = listen(client, f"/jobs/{submit('/echo')}/events")
+    assert next(events)[1] == "queued"
+    monkeypatch.setattr("app.answers.stored_texts", go_away)
+    worker.end(worker.start("echo_cpu"), outputs={"text": None}, blobs=[(["text"], "large")])
+    assert all(name != "completed" for _, name, _ in events)
 
 
 def test_the_flag_to_cancel_is_read_and_reaches_no_worker(post: Call, worker: PlayedWorker) -> None:

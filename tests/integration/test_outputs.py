@@ -15,6 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.services import EXTENSION
+from tasks.errors import StoreUnavailable, TooManyUploads
 from tasks.jobs import JobState
 from tasks.store.texts import PIECE
 from tasks.webhooks.message import body
@@ -336,6 +337,35 @@ def test_uploads_of_a_key_are_limited(make_app: Callable[..., Flask], redis_serv
     assert len(list(redis_server.client().scan_iter("blob:*"))) == 3
     few.delete(f"/uploads/{first.json['id']}", headers=HEADERS)
     assert send(60).status_code == 201
+
+
+def test_an_upload_counts_once_though_the_answer_of_the_store_was_lost(
+    make_app: Callable[..., Flask], answers_are_lost: None
+) -> None:
+    uploads = make_app(STOKER_UPLOADS_PER_KEY="2").extensions[EXTENSION].uploads
+    kept = uploads.add("x", [(b"1", "a/b"), (b"2", "a/b")])
+    assert [uploads.content(upload) for upload in kept] == [b"1", b"2"]
+    with pytest.raises(TooManyUploads):
+        uploads.add("x", [(b"3", "a/b")])
+
+
+def test_of_uploads_that_come_together_all_are_kept_or_none(
+    make_app: Callable[..., Flask], redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = make_app(STOKER_UPLOADS_PER_KEY="2").extensions[EXTENSION]
+    keep, names = services.store.put_texts, iter(["first"])
+
+    def keep_one(texts: Any, lifetime: float) -> None:
+        if next(names, None) is None:
+            raise StoreUnavailable("away")
+        keep(texts, lifetime)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.store, "put_texts", keep_one)
+        with pytest.raises(StoreUnavailable):
+            services.uploads.add("x", [(b"1", "a/b"), (b"2", "a/b")])
+    assert list(redis_server.client().scan_iter("blob:*")) == []
+    assert len(services.uploads.add("x", [(b"3", "a/b"), (b"4", "a/b")])) == 2
 
 
 def test_expired_uploads_count_no_more(

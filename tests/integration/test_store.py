@@ -8,7 +8,9 @@ import threading
 import time
 
 import pytest
+import redis
 
+from tasks import replies
 from tasks.errors import DayLimitReached, QueueFull, QueueTooLarge, StoreUnavailable, TooManyJobs
 from tasks.jobs import Job, JobState, Priority, Progress, Result, WorkerInfo
 from tasks.records import estimate, waiting_key
@@ -279,6 +281,13 @@ def test_job_that_was_given_back_is_canceled_at_once_and_blames_nobody(store):
     assert store.claim(["b"], "w2#1")[0] == Claim(JobState.PROCESSING)
 
 
+def test_job_is_given_back_by_its_holder_only(store):
+    store.add(job(), 10)
+    store.start([job()], "w#1", 5.0)
+    store.release(["a"], "other#1")
+    assert 0 < store.claim(["a"], "other#1")[0].wait <= 10
+
+
 def test_canceled_job_is_remembered_as_long_as_its_message_may_come(store, redis_server):
     store.add(job(deadline=time.time() + 3600, result_lifetime=1.0), 10)
     store.cancel("a")
@@ -325,6 +334,32 @@ def test_store_that_is_away_is_said_within_a_second(store, redis_server):
     assert time.monotonic() - began < 1
     redis_server.start()
     wait_until(lambda: store.ping() is None, 5, "the store to come back")
+
+
+def test_store_that_is_held_up_by_a_script_is_away_until_that_has_ended(store, redis_server):
+    def run_endlessly():
+        with redis_server.client() as client, contextlib.suppress(redis.ResponseError):  # it is killed
+            client.eval("while true do end", 0)
+
+    def is_busy():
+        try:
+            return store.ping()
+        except StoreUnavailable as error:
+            return "BUSY" in str(error)
+
+    with redis_server.client() as client:
+        client.config_set("lua-time-limit", 10)
+        script = threading.Thread(target=run_endlessly)
+        script.start()
+        try:
+            wait_until(is_busy, 10, "the script to hold Redis up")
+            with pytest.raises(StoreUnavailable, match="BUSY"):
+                store.claim(["a"], "w#1")
+        finally:
+            client.script_kill()
+            script.join()
+            client.config_set("lua-time-limit", 5000)
+    assert store.claim(["a"], "w#1") == [Claim(None)]
 
 
 class TestReplies:
@@ -383,6 +418,43 @@ class TestReplies:
             store.finish([(two, done(two), {})])
             assert second.wait(8).outputs == {"text": "x"}
         listener.close()
+
+    def test_a_channel_on_which_nothing_comes_is_given_up(self, store, monkeypatch, redis_server):
+        listen, deaf = replies._next_answer, threading.Event()
+
+        def next_answer(connection, timeout):
+            if deaf.is_set():  # as where a firewall drops what the server sends
+                return time.sleep(timeout)
+            return listen(connection, timeout)
+
+        monkeypatch.setattr(replies, "_next_answer", next_answer)
+        listener = ReplyListener(store, resync=0.1)
+        one = job(reply_to=listener.channel)
+        with listener.expect("a"), redis_server.client() as client:
+            (before,) = client.client_list(_type="pubsub")
+            deaf.set()
+
+            def is_another():
+                found = client.client_list(_type="pubsub")
+                return found and before["id"] not in {connection["id"] for connection in found}
+
+            wait_until(is_another, 10, "another connection")
+            deaf.clear()
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            store.finish([(one, done(one), {})])
+            assert waiter.wait(8).outputs == {"text": "x"}
+        listener.close()
+
+    def test_who_has_waited_is_forgotten(self, store, listener):
+        one = job(reply_to=listener.channel)
+        with listener.expect("a") as waiter:
+            store.add(one, 10)
+            store.finish([(one, done(one), {})])
+            assert waiter.wait(8)
+        with contextlib.suppress(ZeroDivisionError), listener.expect("b"):
+            raise ZeroDivisionError
+        assert listener._waiters == {}
 
     def test_what_nobody_waits_for_disturbs_nobody(self, store, listener):
         one = job(reply_to=listener.channel)

@@ -27,7 +27,7 @@ from tasks.store.running import Ending
 from tasks.usage.ledger import Filter, Ledger
 from tasks.usage.queue import UsageQueue
 from tasks.usage.record import DAY, UsageRecord
-from tasks.usage.writer import UsageWriter
+from tasks.usage.writer import FORGET, UsageWriter
 from tests.services import PostgreSQL, RedisServer, wait_until
 
 NOW = 1_800_000_000.0  # 2027-01-15 08:00 UTC
@@ -87,7 +87,7 @@ def ended_jobs(store: JobStore, count: int) -> list[Job]:
     for one in jobs:
         store.add(one, count)
     results: list[Ending] = [(one, Result(JobState.DONE, one.accepted, one.accepted + 2), {}) for one in jobs]
-    assert store.finish(results) == [True] * count
+    store.finish(results)
     return jobs
 
 
@@ -153,8 +153,10 @@ def test_what_finds_the_list_full_is_dropped_and_counted(
     jobs = ended_jobs(store, 5)
     queue = UsageQueue(store)
     assert [UsageRecord.read(line).job for line in queue.take(10)] == [one.id for one in jobs[:3]]
-    assert [queue.done(3), queue.done(0)] == [2, 0]
+    assert queue.done(queue.take(10)) == 2
     assert queue.take(10) == []
+    store.finish([(one := job(), Result(JobState.DONE, one.accepted, one.accepted), {})])
+    assert queue.done(queue.take(10)) == 0
 
 
 def test_one_process_reads_at_a_time_and_another_one_when_it_is_gone(
@@ -168,10 +170,17 @@ def test_one_process_reads_at_a_time_and_another_one_when_it_is_gone(
         assert 0 < client.ttl("usage:lease") <= 5
         client.delete("usage:lease")  # as if that time had passed
     assert second.take(2) == taken
-    first.done(2)  # too late: it is not its turn any more
+    first.done(taken)  # too late: it is not its turn any more
     assert second.take(2) == taken
-    second.done(2)
+    second.done(taken)
     assert len(second.take(2)) == 1
+
+
+def test_lines_are_taken_out_once_though_the_answer_was_lost(store: JobStore, answers_are_lost: None) -> None:
+    jobs = ended_jobs(store, 5)
+    queue = UsageQueue(store)
+    queue.done(queue.take(2))
+    assert [UsageRecord.read(line).job for line in queue.take(10)] == [one.id for one in jobs[2:]]
 
 
 # -- into the database
@@ -250,7 +259,25 @@ def test_old_records_are_forgotten(ledger: Ledger, store: JobStore, monkeypatch:
     assert [r.job for r in ledger.jobs(Filter())] == ["young", "new"]
 
 
+def test_old_records_are_looked_for_now_and_then(
+    ledger: Ledger, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(ledger, "forget", lambda before: looks.append(before))
+    now = [NOW]
+    writer = UsageWriter(UsageQueue(store), ledger, days=2, clock=lambda: now[0])
+    for seconds in (0, 0, FORGET, 0):
+        now[0] += seconds
+        writer.look()
+    assert len(looks) == 2
+
+
 # -- out of the database
+
+
+def test_a_time_span_holds_its_beginning_and_not_its_end(ledger: Ledger) -> None:
+    ledger.add([record(f"at{n}", finished=NOW + n) for n in range(3)])
+    assert [r.job for r in ledger.jobs(Filter(since=NOW + 1, until=NOW + 2))] == ["at1"]
 
 
 def rows(ran: Ran) -> list[dict[str, str]]:
@@ -358,9 +385,11 @@ def test_seconds_count_when_a_job_ends(store: JobStore, redis_server: RedisServe
     jobs = [job() for _ in range(3)]
     for one in jobs:
         store.add(one, 100, per_day=limits)
-    for one in jobs:
-        end(store, one, model_seconds=0.9)
-    assert store.used_today("client", "echo") == DayLimits(21, 2)
+    for one in jobs[:2]:
+        end(store, one, model_seconds=0.75)
+    store.add(job(), 100, per_day=limits)
+    end(store, jobs[2], model_seconds=0.5)
+    assert store.used_today("client", "echo") == DayLimits(28, 2)  # exactly reached
     with pytest.raises(DayLimitReached, match="2 seconds"):
         store.add(job(), 100, per_day=limits)
     store.add(job(), 100, per_day=DayLimits(seconds=3))

@@ -250,6 +250,20 @@ def test_uses_are_written_together_and_kept_while_they_cannot_be(cache, keys, ke
     assert keys.touched == {}
 
 
+def test_a_key_that_is_used_while_its_last_use_cannot_be_written_was_used_then(cache, keys, key, monkeypatch):
+    key_id = cache.find(key, NOW).key_id
+
+    def fail(used):
+        cache.find(key, NOW + 5)
+        raise DatabaseUnavailable("down")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "touch", fail)
+        cache._flush()
+    cache._flush()
+    assert keys.touched == {key_id: NOW + 5}
+
+
 def test_a_key_that_is_not_valid_was_not_used(cache, keys):
     key_id, key = new_key()
     keys.put(key_id, key, revoked=1.0)

@@ -52,8 +52,14 @@ def test_the_first_credential_given_decides(
 def test_a_text_that_is_too_long_for_a_credential_is_not_looked_up(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hmac.new", lambda *_: pytest.fail("it was hashed"))
+    monkeypatch.setattr("tasks.accounts.Clients.find", lambda *_: pytest.fail("it was looked up"))
     assert client.post("/api/validate_key", json={"key": "k" * 10_000}).json["success"] is False
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER"])
+def test_the_word_bearer_may_be_written_as_one_likes(client: Any, scheme: str) -> None:
+    answer = client.post("/echo", json={"text": "hi"}, headers={"Authorization": f"{scheme} {ECHO_KEY}"})
+    assert answer.status_code == 200
 
 
 def test_a_missing_key_and_a_wrong_one_are_told_apart(client: Any) -> None:
@@ -111,7 +117,11 @@ def test_login_without_a_valid_key_fails(client: Any, query: Any) -> None:
     assert "client_session_auth_key" not in answer.json
 
 
-def test_login_with_a_token_does_not_prolong_it(client: Any, token: str) -> None:
+def test_login_with_a_token_does_not_prolong_it(
+    client: Any, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = TimestampSigner("").get_timestamp() + 3600
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: later)
     assert client.post("/echo/login", json={"key": token}).json["client_session_auth_key"] == token
 
 

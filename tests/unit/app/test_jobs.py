@@ -161,6 +161,29 @@ def test_waiting_goes_on_until_the_job_ends(post: Any, workers: Any) -> None:
     assert post(text="hi").status_code == 200
 
 
+@pytest.mark.parametrize("prefer", ["wait=0", ""])
+def test_a_job_that_was_accepted_is_named_though_the_store_went_away(
+    client: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch, prefer: str
+) -> None:
+    workers.result = dataclasses.replace(workers.result, blobs=[(["text"], "large")])
+    submit = workers.submit
+
+    def submit_at_last(*args: Any, **given: Any) -> Any:
+        job = submit(*args, **given)
+        store.down = StoreUnavailable("away")
+        return job
+
+    monkeypatch.setattr("app.jobs.submit", submit_at_last)
+    monkeypatch.setattr(store, "text_sizes", lambda names: store.ping(), raising=False)
+    answer = client.post("/echo", json={"key": ECHO_KEY, "text": "hi"}, headers={"Prefer": prefer})
+    (job,) = workers.submitted
+    assert (answer.status_code, answer.json["code"]) == (503, "store_unavailable")
+    assert answer.json["job_id"] == job.id and job.id in answer.json["error"][0]
+    workers.refusal = store.down
+    refused = client.post("/echo", json={"key": ECHO_KEY, "text": "hi"})
+    assert refused.status_code == 503 and "job_id" not in refused.json
+
+
 def test_nobody_waits_for_a_job_that_is_forgotten(
     post: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +193,46 @@ def test_nobody_waits_for_a_job_that_is_forgotten(
 
     workers.wait = wait
     assert post(text="hi").json["code"] == "job_not_found"
+
+
+def test_a_request_goes_on_waiting_where_nobody_can_tell_whether_its_job_is_forgotten(
+    post: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Any] = []
+
+    def wait(timeout: Any) -> Any:
+        monkeypatch.setattr("app.waiting.time.time", lambda: 1e12)
+        looks.append(timeout)
+        store.down = StoreUnavailable("away") if len(looks) == 1 else None
+        return workers.result if len(looks) == 2 else None
+
+    workers.wait = wait
+    assert post(text="hi").status_code == 200
+
+
+def test_a_client_that_is_gone_is_waited_for_no_longer(
+    post: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.wait = lambda timeout: None
+    monkeypatch.setattr("app.waiting.client_is_gone", lambda environ: True)
+    assert (post(text="hi").status_code, store.canceled) == (499, [])
+
+
+def test_the_job_of_a_client_that_is_gone_is_canceled_as_soon_as_the_store_answers(
+    post: Any, workers: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([StoreUnavailable("away"), None])
+
+    def cancel(job_id: str) -> None:
+        store.canceled.append(job_id)
+        if error := next(answers):
+            raise error
+
+    workers.wait = lambda timeout: None
+    monkeypatch.setattr("app.waiting.client_is_gone", lambda environ: True)
+    monkeypatch.setattr(store, "cancel", cancel)
+    assert post(text="hi", cancel_on_disconnect=True).status_code == 499
+    assert store.canceled == [workers.submitted[0].id] * 2
 
 
 def test_progress_of_a_waiting_job(progress: Any, job_id: str, store: Any) -> None:

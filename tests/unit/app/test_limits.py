@@ -261,8 +261,13 @@ def test_a_job_that_would_lapse_is_refused_at_once(make: Any, store: Any, worker
 
 @pytest.mark.parametrize(
     ("working", "waiting"),
-    [([], 1000), ([WorkerInfo("new")], 1000), ([WorkerInfo("slow", seconds_per_job=1e6)], 0)],
-    ids=["no worker yet", "worker without a past", "empty queue"],
+    [
+        ([], 1000),
+        ([WorkerInfo("new")], 1000),
+        ([WorkerInfo("slow", seconds_per_job=1e6)], 0),
+        ([WorkerInfo("w", seconds_per_job=100.0)], 36),
+    ],
+    ids=["no worker yet", "worker without a past", "empty queue", "just in time"],
 )
 def test_a_job_is_accepted_where_nobody_can_tell_or_none_waits(
     make: Any, store: Any, working: list[WorkerInfo], waiting: int

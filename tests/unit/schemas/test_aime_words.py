@@ -261,7 +261,7 @@ def test_whole_files_load_with_aimes_defaults(endpoints: Mapping[str, Endpoint])
     assert {"drawing", "filming", "hearing", "talking"} <= set(endpoints)
     plain, drawing = endpoints["hearing"], endpoints["drawing"]
     assert (plain.methods, plain.max_queue_length, plain.max_time_in_queue) == (("GET", "POST"), 1000, 3600)
-    assert (plain.job_inactivity_timeout, plain.result_lifetime, plain.version) == (360, 900, None)
+    assert (plain.result_lifetime, plain.version) == (900, None)
     assert (endpoints["talking"].title, drawing.queue, drawing.version) == ("talking", "drawing", 2)
     assert (drawing.max_queue_length, drawing.provide_worker_meta_data) == (50, True)
     assert drawing.authorization_keys == {"someone": "a-key-of-someone"}

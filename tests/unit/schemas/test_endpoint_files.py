@@ -37,7 +37,6 @@ def test_defaults_of_the_smallest_file(tmp_path: Path) -> None:
     assert (it.category, it.version, it.demo_url, it.model) == (None, None, None, None)
     assert it.enabled
     assert (it.max_queue_length, it.max_time_in_queue, it.result_lifetime) == (1000, 3600, 900)
-    assert it.job_inactivity_timeout == 360
     assert (it.queue, it.max_batch_size, it.max_wait, it.max_runtime) == ("q", 1, 0, 600)
     assert (it.authorization_keys, it.client_request_limit, it.provide_worker_meta_data) == ({}, None, False)
     assert (it.client_share, it.client_bytes_per_day, it.client_seconds_per_day) == (64, None, None)
@@ -95,7 +94,6 @@ def test_every_key_reaches_the_endpoint(tmp_path: Path) -> None:
     assert it.methods == ("POST",)
     assert not it.enabled
     assert (it.max_queue_length, it.max_time_in_queue, it.result_lifetime) == (5, 6.5, 7)
-    assert it.job_inactivity_timeout == 8
     assert (it.queue, it.model) == ("gpu", "workers.models.it:It")
     assert (it.max_batch_size, it.max_wait, it.max_runtime) == (4, 0.01, 60)
     assert it.authorization_keys == {"alice": "key-of-alice"}
@@ -313,7 +311,6 @@ def test_a_name_that_is_reserved_or_no_word_for_a_url_is_an_error(tmp_path: Path
         ("max_time_in_queue", "max_time_in_queue = 0"),
         ("max_time_in_queue", "max_time_in_queue = nan"),
         ("result_lifetime", "result_lifetime = -1"),
-        ("job_inactivity_timeout", "job_inactivity_timeout = inf"),
     ],
 )
 def test_a_wrong_value_in_endpoint_is_an_error(tmp_path: Path, key: str, line: str) -> None:
@@ -354,11 +351,12 @@ def test_an_empty_file_lacks_name_and_queue(tmp_path: Path) -> None:
 
 
 def test_a_wrong_api_key_is_reported_without_its_text(tmp_path: Path) -> None:
-    text = SMALLEST + '[CLIENTS]\nauthorization_keys = { a = 12345, b = " " }\n'
+    text = SMALLEST + '[CLIENTS]\nauthorization_keys = { a = 12345, b = " ", "c\\u0000" = "key" }\n'
     found = problems_of(tmp_path, text)
     assert [problem[:2] for problem in found] == [
         ("CLIENTS.authorization_keys", "a"),
         ("CLIENTS.authorization_keys", "b"),
+        ("CLIENTS.authorization_keys", "c\0"),
     ]
     assert "12345" not in str(found)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.events import Follower
+from tasks.events import EventListener, Follower
 from tasks.jobs import JobState, JobStatus, Result
 
 DONE = Result(JobState.DONE, 1.0, 2.0)
@@ -82,3 +84,26 @@ def test_whatever_comes_in_whatever_order_it_goes_forward_and_ends_with_the_newe
 def test_a_terminal_state_never_changes(state):
     assert not status(9).newer_than(status(1, state))
     assert not status(9, JobState.FAILED).newer_than(status(1, state))
+
+
+class PlayedPubSub:
+    def __init__(self):
+        self.done = []
+
+    def subscribe(self, *names):
+        self.done.append(("subscribe", *names))
+
+    def unsubscribe(self, *names):
+        self.done.append(("unsubscribe", *names))
+
+
+def test_a_job_that_is_followed_again_at_once_is_listened_to_on():
+    listener, pubsub = EventListener(store=None), PlayedPubSub()
+    listener._thread = threading.current_thread()  # which does what its thread would, one after the other
+    left = Follower(status())
+    listener._enter(status(), left)
+    listener._adjust(pubsub)
+    listener._leave("a", left)
+    listener._enter(status(), Follower(status()))
+    listener._adjust(pubsub)
+    assert pubsub.done == [("subscribe", "job:a")] * 2

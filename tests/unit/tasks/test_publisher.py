@@ -35,6 +35,7 @@ class FakeStore:
         self.batches: list[list[str]] = []
         self.waiting: list[str] = []
         self.room = 1000
+        self.withdrawn: list[str] = []
         self.down: Exception | None = None
         self.open = threading.Event()
         self.open.set()
@@ -60,6 +61,7 @@ class FakeStore:
     def withdraw(self, job: Job) -> None:
         if self.down:
             raise self.down
+        self.withdrawn.append(job.id)
         if job.id in self.waiting:
             self.waiting.remove(job.id)
 
@@ -171,7 +173,7 @@ def test_a_full_queue_takes_nothing(publisher: Publisher, store: FakeStore, brok
     with pytest.raises(QueueFull) as raised:
         publisher.publish(a_job("a"), ENDPOINT)
     assert raised.value.limit == ENDPOINT.max_queue_length
-    assert (store.waiting, broker.sent) == ([], [])
+    assert (store.waiting, store.withdrawn, broker.sent) == ([], [], [])
 
 
 def test_a_full_queue_takes_a_job_when_others_have_lapsed(
@@ -230,6 +232,35 @@ def test_nothing_is_recorded_while_the_broker_refuses(
     with pytest.raises(BrokerUnavailable, match="no such queue"):
         publisher.publish(a_job("a"), ENDPOINT)
     assert store.batches == []
+
+
+def test_each_request_that_is_refused_has_an_error_of_its_own(
+    publish: Callable[[str], Future[None]], publisher: Publisher, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.open.clear()
+    first = publish("first")
+    wait_until(lambda: store.batches, 5, "the first to be recorded")
+    others = [publish(name) for name in "ab"]
+    wait_until(lambda: publisher._sender._inbox.qsize() == 2, 5, "the others to come")
+    broker.refuses = BrokerUnavailable("no such queue")
+    store.open.set()
+    first.result(5)
+    one, two = (other.exception(5) for other in others)
+    assert (str(one), str(two)) == ("no such queue", "no such queue") and one is not two
+
+
+def test_a_job_that_is_recorded_needs_its_own_queue_only(
+    publisher: Publisher, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def declare(link: FakeLink, queue: str) -> None:
+        if queue.endswith(".bulk"):
+            raise BrokerUnavailable(f"no queue {queue}")
+
+    monkeypatch.setattr(FakeLink, "declare", declare)
+    publisher.publish(a_job("dead"), ENDPOINT, recorded=True)
+    with pytest.raises(BrokerUnavailable, match="bulk"):
+        publisher.publish(a_job("new"), ENDPOINT)
+    assert broker.sent == [["dead"]]
 
 
 def test_a_broker_that_does_not_confirm_is_given_up_in_time(
@@ -294,6 +325,45 @@ def test_a_request_that_ends_while_the_broker_is_asked_is_neither_recorded_nor_s
     given_up.set()
     publisher.close()
     assert (store.waiting, broker.sent) == ([], [])
+
+
+def test_a_request_that_has_ended_is_not_sent_because_the_store_is_away(
+    publish: Callable[[str], Future[None]],
+    publisher: Publisher,
+    store: FakeStore,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, given_up = threading.Event(), threading.Event()
+    wait = Posting.wait
+
+    def declare(link: FakeLink, queue: str) -> None:
+        asked.set()
+        assert given_up.wait(5)
+
+    def wait_or_end(posting: Posting, timeout: float) -> None:
+        if posting.job.id != "ended":
+            return wait(posting, timeout)
+        assert asked.wait(5)
+        raise TimeoutError
+
+    monkeypatch.setattr(Posting, "wait", wait_or_end)
+    store.open.clear()
+    first = publish("first")
+    wait_until(lambda: store.batches, 5, "the first to be recorded")
+    ended, waits = publish("ended"), publish("waits")
+    wait_until(lambda: publisher._sender._inbox.qsize() == 2, 5, "the others to come")
+    monkeypatch.setattr(FakeLink, "declare", declare)
+    store.down = StoreUnavailable("away")
+    store.open.set()
+    with pytest.raises(BrokerUnavailable):
+        ended.result(5)
+    given_up.set()
+    for refused in (first, waits):
+        with pytest.raises(StoreUnavailable):
+            refused.result(5)
+    publisher.close()
+    assert broker.sent == []
 
 
 def test_jobs_are_withdrawn_when_the_store_is_back(

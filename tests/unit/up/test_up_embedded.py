@@ -9,7 +9,6 @@ from tasks.up.embedded import Version, find_server, write_config
 from tasks.up.errors import UpError
 
 REDIS_62 = "Redis server v=6.2.14 sha=40305114:0 malloc=libc bits=64 build=dff95a8e7a99d269"
-REDIS_70 = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c97"
 VALKEY_80 = "Valkey server v=8.0.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=abc"
 
 

@@ -161,6 +161,7 @@ def test_worn_out_host_says_so_and_ends_after_its_batch(running):
     assert running.next(Leaving).reason == "old"
     running.thread.join(WAIT)
     assert not running.thread.is_alive()
+    assert running.said.empty() and running.early == []  # the worker knows what it still had
 
 
 def test_stop_finishes_the_running_batch_and_drops_the_rest(running):

@@ -124,6 +124,35 @@ def test_model_sees_which_of_its_jobs_are_canceled(endpoint):
     assert [o.outputs["number"] for o in outcomes] == [0.0, 1.0]
 
 
+@pytest.mark.parametrize(("canceled", "error"), [({1}, None), ({1, 2}, "canceled")])
+def test_report_ends_a_batch_that_nobody_wants_any_more_and_no_other(endpoint, canceled, error):
+    class Reports(Model):
+        def predict(self, jobs):
+            for job in jobs:
+                job.report(50)
+            return [{"text": job["text"]} for job in jobs]
+
+    outcomes = run(endpoint, ["a", "b"], Reports(), is_canceled=lambda number: number in canceled)
+    assert [o.error for o in outcomes] == [error] * 2
+
+
+def test_batch_that_is_short_of_memory_runs_in_halves_and_gives_memory_back_before(endpoint):
+    class Large(Scripted):
+        released = 0
+
+        def predict(self, jobs):
+            if len(jobs) > 1:
+                raise MemoryError
+            return super().predict(jobs)
+
+        def release_memory(self):
+            self.released += 1
+
+    model = Large()
+    assert [o.outputs["text"] for o in run(endpoint, ["a", "b", "c"], model)] == ["a", "b", "c"]
+    assert model.released == 2  # of three jobs, then of two
+
+
 def test_jobs_share_a_batch_if_their_inputs_to_group_by_are_equal(endpoint):
     runner = Runner(endpoint, Scripted())
 

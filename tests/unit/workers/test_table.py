@@ -48,6 +48,7 @@ def test_second_outcome_of_a_run_is_ignored(table):
     run = sent(table, 1, "a")
     table.ended(run.number)
     assert table.ended(run.number) is None
+    assert table.started([run.number], 5.0) == [] and not table.running
 
 
 def test_lost_connection_recalls_what_has_not_started_and_lets_the_rest_run(table):
