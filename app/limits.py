@@ -113,9 +113,7 @@ def too_many_jobs(endpoint: Endpoint, limit: int, seconds: int) -> ApiError:
         seconds: after which one of them may have ended.
     """
     g.limits_told[STATE] = '"jobs";r=0'
-    sentence = (
-        f"{limit} jobs of this client wait or run at endpoint {endpoint.name}: wait until one has ended"
-    )
+    sentence = f"The limit of jobs at once at endpoint {endpoint.name} is {limit}: wait until one has ended"
     return ApiError("too_many_jobs", sentence, retry_after=seconds, limit="jobs_at_once")
 
 

@@ -85,7 +85,7 @@ class TooManyJobs(StokerError):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        super().__init__(f"{limit} jobs of this client wait or run already")
+        super().__init__(f"the limit of jobs at once is {limit}")
 
 
 class DayLimitReached(StokerError):

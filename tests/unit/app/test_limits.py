@@ -162,7 +162,7 @@ def test_too_many_jobs_at_once(make: Any, workers: Any, store: Any) -> None:
     assert answer.headers["RateLimit-Policy"] == '"requests";q=60;w=60, "jobs";q=3;qu="concurrent-requests"'
     assert answer.headers["RateLimit"] == '"jobs";r=0'
     assert answer.json["error"] == [
-        "3 jobs of this client wait or run at endpoint echo: wait until one has ended"
+        "The limit of jobs at once at endpoint echo is 3: wait until one has ended"
     ]
     assert (answer.json["code"], answer.json["limit"]) == ("too_many_jobs", "jobs_at_once")
 
